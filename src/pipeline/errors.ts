@@ -1,0 +1,71 @@
+/**
+ * Every kind of failure that the outside world can cause, and what is done about it. Retrying is the short list:
+ * whatever is not known to pass by itself stops with its fix.
+ */
+export const ERROR_POLICY = {
+  // The source, or the way to it, is away for a while.
+  source_unreachable: 'retry',
+  source_disconnected: 'retry',
+  source_restarting: 'retry',
+  slot_in_use: 'retry',
+  // The sink, or the way to it.
+  sink_unreachable: 'retry',
+  sink_timeout: 'retry',
+  sink_overloaded: 'retry',
+  sink_read_only: 'retry',
+  sink_disk_full: 'retry',
+  // Preconditions and contradictions: a person has to act.
+  config_invalid: 'stop',
+  source_auth_failed: 'stop',
+  source_database_missing: 'stop',
+  source_no_replication: 'stop',
+  source_wal_level: 'stop',
+  source_no_free_slot: 'stop',
+  source_permission: 'stop',
+  source_cluster_changed: 'stop',
+  slot_missing: 'stop',
+  slot_lost: 'stop',
+  slot_ahead: 'stop',
+  slot_wrong_plugin: 'stop',
+  publication_conflict: 'stop',
+  table_missing: 'stop',
+  table_no_identity: 'stop',
+  table_unsupported: 'stop',
+  table_name_collision: 'stop',
+  schema_changed: 'stop',
+  decode_failed: 'stop',
+  sink_auth_failed: 'stop',
+  sink_unsupported: 'stop',
+  sink_permission: 'stop',
+  sink_rejected: 'stop',
+  mart_invalid: 'stop',
+  // One row that its ClickHouse type cannot hold.
+  value_not_storable: 'quarantine',
+} as const satisfies Record<string, 'retry' | 'stop' | 'quarantine'>;
+
+export type ErrorKind = keyof typeof ERROR_POLICY;
+
+/**
+ * A failure as a person should read it: what happened, why it matters, what to do.
+ * `message` is the whole sentence, e.g. `slot_missing: replication slot "walhouse" does not exist on shop@db1.
+ * Changes since 0/16B3748 can no longer be read. Fix: walhouse resync --all`. It never holds a row's values or a secret.
+ */
+export class WalhouseError extends Error {
+  readonly kind: ErrorKind;
+  readonly what: string;
+  readonly why: string;
+  readonly fix: string;
+
+  constructor(kind: ErrorKind, parts: { what: string; why: string; fix: string; cause?: unknown }) {
+    super(`${kind}: ${parts.what} ${parts.why} Fix: ${parts.fix}`, { cause: parts.cause });
+    this.name = 'WalhouseError';
+    this.kind = kind;
+    this.what = parts.what;
+    this.why = parts.why;
+    this.fix = parts.fix;
+  }
+
+  get policy(): 'retry' | 'stop' | 'quarantine' {
+    return ERROR_POLICY[this.kind];
+  }
+}

@@ -1,0 +1,73 @@
+import type { ChangeHandler } from './change.js';
+import type { Lsn } from './lsn.js';
+import type { Relation } from './relation.js';
+import type { Tuple } from './tuple.js';
+
+/** A stream of changes out of one slot. Made anew for every attempt; never restarted. */
+export interface ChangeStream {
+  /** Streams from the slot's confirmed position until `close` (resolves) or a failure (rejects with a WalhouseError). */
+  run(handler: ChangeHandler): Promise<void>;
+  /** Stops reading from the socket, so that the server waits; what was read already may still be handed over. */
+  pause(): void;
+  resume(): void;
+  /** Tells the server that everything before `lsn` is durable, exactly `lsn` on the wire, and that we are alive. */
+  confirm(lsn: Lsn): void;
+  /** Like `confirm`, and asks the server to say how far it has come: a `caughtUp` follows. */
+  ping(confirmed: Lsn): void;
+  close(): Promise<void>;
+}
+
+/** A snapshot that a slot exported. Holds a connection until `close`. */
+export interface Snapshot {
+  /** Transactions whose commit starts before this are in the snapshot; all others are not. */
+  readonly consistentPoint: Lsn;
+  /**
+   * Reads one table's rows through COPY, several ranges at once where the table is large. `onRow` is synchronous and the
+   * tuple valid only during the call; `onChunk` runs after each piece that was read, and reading waits for it.
+   */
+  read(relation: Relation, reader: SnapshotReader): Promise<void>;
+  /** Rows according to the planner's statistics; an estimate for progress only. */
+  estimateRows(relation: Relation): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface SnapshotReader {
+  onRow(row: Tuple): void;
+  onChunk(): Promise<void> | void;
+}
+
+export interface SlotState {
+  readonly confirmedLsn: Lsn;
+  readonly active: boolean;
+  /** Bytes of WAL that the slot holds back. */
+  readonly heldBytes: bigint;
+}
+
+export interface SourceIdentity {
+  /** `IDENTIFY_SYSTEM`'s systemid: tells one cluster from another behind the same address. */
+  readonly systemIdentifier: string;
+  readonly timeline: number;
+  readonly database: string;
+}
+
+/** The Postgres side, as the pipeline sees it. */
+export interface Source {
+  identify(): Promise<SourceIdentity>;
+  /** The configured tables as the catalog describes them now; a table that is not there is a typed error. */
+  relations(): Promise<readonly Relation[]>;
+  /** Creates what is missing of the publication and brings its tables up to the configuration. */
+  ensurePublication(): Promise<void>;
+  /** null when the slot does not exist; a typed error when it exists and cannot be used. */
+  slot(): Promise<SlotState | null>;
+  /** Creates the slot and hands over the snapshot that goes with it. */
+  createSlot(): Promise<Snapshot>;
+  dropSlot(): Promise<void>;
+  /** A snapshot for tables added later: exported by a temporary slot that is gone with it. */
+  openSnapshot(): Promise<Snapshot>;
+  openStream(relations: readonly Relation[]): ChangeStream;
+  /** The source's current WAL position (flushed). */
+  currentLsn(): Promise<Lsn>;
+  /** Writes a small logical message, so that an idle source's WAL moves on. */
+  heartbeat(): Promise<void>;
+  close(): Promise<void>;
+}
