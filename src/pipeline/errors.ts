@@ -39,6 +39,8 @@ export const ERROR_POLICY = {
   sink_permission: 'stop',
   sink_rejected: 'stop',
   mart_invalid: 'stop',
+  // A mistake of our own: nothing is known of what would be right, so nothing goes on.
+  internal: 'stop',
   // One row that its ClickHouse type cannot hold.
   value_not_storable: 'quarantine',
 } as const satisfies Record<string, 'retry' | 'stop' | 'quarantine'>;

@@ -1,0 +1,320 @@
+import { Backoff, sleep } from './backoff.js';
+import type { ChangeHandler, TransactionEnd, TransactionStart } from './change.js';
+import { WalhouseError } from './errors.js';
+import type { Log } from './log.js';
+import type { Lsn } from './lsn.js';
+import type { Progress } from './progress.js';
+import type { Relation } from './relation.js';
+import type { Batch, Sink } from './sink.js';
+import type { Tuple } from './tuple.js';
+import { ORDINAL_MAX } from './version.js';
+
+export interface BatchLimits {
+  readonly batchRowsMax: number;
+  readonly batchBytesMax: number;
+}
+
+export interface ApplierOptions {
+  readonly sink: Sink;
+  readonly progress: Progress;
+  readonly limits: BatchLimits;
+  readonly log: Log;
+  readonly backoff?: Backoff;
+  /**
+   * Rows of transactions before this may have been stored, in part, by an earlier stream that was cut off. Until it is durable
+   * nothing is known to be whole.
+   */
+  readonly wholeFrom: Lsn;
+  readonly onChange: (relation: Relation) => void;
+  /** Stops the socket, so that the source's server waits. */
+  readonly pauseReading: () => void;
+  readonly resumeReading: () => void;
+  /** The durable position moved; called after every batch and when an idle source moves on. */
+  readonly onDurable: () => void;
+  /** An insert failed and will be tried again after `waitMs`; null once it went through. */
+  readonly onRetry: (error: WalhouseError | null, waitMs: number) => void;
+}
+
+/** A batch on its way, and what is durable once it is stored. */
+interface Ready {
+  readonly batch: Batch;
+  readonly whole: WholePosition | null;
+  /** The batch ends inside a transaction. */
+  readonly open: boolean;
+}
+
+interface WholePosition {
+  readonly lsn: Lsn;
+  readonly committedAtUs: bigint | null;
+}
+
+/**
+ * Turns changes into batches and batches into durable positions.
+ *
+ * One batch is being stored while the next fills. As soon as the insert has returned the next goes, if it holds a whole
+ * transaction; so a lone change leaves at once and under load batches grow by themselves. When the filling batch is
+ * full, reading stops until the insert returns. The durable position moves only past whole transactions.
+ */
+export class Applier implements ChangeHandler {
+  readonly #options: ApplierOptions;
+  readonly #backoff: Backoff;
+  readonly #stopping = new AbortController();
+  #filling: Batch;
+  #ready: Ready[] = [];
+  #transaction: TransactionStart | null = null;
+  #ordinal = 0;
+  /** The last whole transaction's end (or a later position known to be empty up to there) not yet handed to a batch. */
+  #whole: WholePosition | null = null;
+  /** Changes of whole transactions are in the filling batch, so it is worth storing. */
+  #complete = false;
+  #draining: Promise<void> | null = null;
+  #drainScheduled = false;
+  #readingPaused = false;
+  /** The newest stored batch ended inside a transaction. */
+  #partial = false;
+  #storing: Promise<void> | null = null;
+  #holders = 0;
+  #whenQuiet: (() => void)[] = [];
+  #whenReleased: (() => void)[] = [];
+  #failure: unknown = null;
+  readonly #failed: PromiseWithResolvers<never>;
+
+  constructor(options: ApplierOptions) {
+    this.#options = options;
+    this.#backoff = options.backoff ?? new Backoff({ firstMs: 100, longestMs: 30_000 });
+    this.#filling = options.sink.openBatch();
+    this.#failed = withResolvers();
+    this.#failed.promise.catch(() => {}); // Whoever runs the stream awaits it; until then it must not crash the process.
+  }
+
+  /** Rejects when storing failed for good. */
+  get failed(): Promise<never> {
+    return this.#failed.promise;
+  }
+
+  begin(transaction: TransactionStart): void {
+    this.#transaction = transaction;
+    this.#ordinal = 0;
+    this.#filling.begin(transaction);
+  }
+
+  insert(relation: Relation, row: Tuple): void {
+    this.#filling.insert(relation, row, this.#nextOrdinal());
+    this.#added(relation);
+  }
+
+  update(relation: Relation, old: Tuple | null, row: Tuple): void {
+    this.#filling.update(relation, old, row, this.#nextOrdinal());
+    this.#added(relation);
+  }
+
+  delete(relation: Relation, old: Tuple): void {
+    this.#filling.delete(relation, old, this.#nextOrdinal());
+    this.#added(relation);
+  }
+
+  truncate(relations: readonly Relation[]): void {
+    for (const relation of relations) {
+      this.#filling.truncate(relation, this.#nextOrdinal());
+      this.#added(relation);
+    }
+  }
+
+  commit(transaction: TransactionEnd): void {
+    this.#whole = { lsn: transaction.endLsn, committedAtUs: this.#transaction?.committedAtUs ?? null };
+    this.#transaction = null;
+    this.#complete = true;
+    this.#schedule();
+  }
+
+  caughtUp(lsn: Lsn): void {
+    if (this.#whole === null || lsn > this.#whole.lsn) {
+      this.#whole = { lsn, committedAtUs: this.#whole?.committedAtUs ?? null };
+    }
+    this.#schedule();
+  }
+
+  /**
+   * Runs `fn` while nothing is being stored and what is stored ends at a whole transaction. Batches wait meanwhile, so
+   * `fn` must be short and bounded.
+   */
+  async hold<T>(fn: () => Promise<T>): Promise<T> {
+    this.#holders += 1;
+    try {
+      while (!this.#isWhole()) {
+        await new Promise<void>((resolve) => this.#whenQuiet.push(resolve));
+        if (this.#stopping.signal.aborted) throw new HoldInterrupted();
+      }
+      return await fn();
+    } finally {
+      this.#holders -= 1;
+      if (this.#holders === 0) callAll(this.#whenReleased);
+    }
+  }
+
+  /** Stores what whole transactions are there, then stops. For a clean leave; bounded by the caller. */
+  async drain(): Promise<void> {
+    this.#schedule();
+    while (this.#draining !== null || this.#drainScheduled) {
+      if (this.#failure !== null) return;
+      await (this.#draining ?? sleep(0));
+    }
+  }
+
+  /** Stops at once: what was not stored will be delivered again. Resolves when no insert is on its way any more. */
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    this.#ready = [];
+    callAll(this.#whenQuiet);
+    callAll(this.#whenReleased);
+    await this.#draining;
+  }
+
+  #nextOrdinal(): number {
+    if (this.#ordinal >= ORDINAL_MAX) throw new Error('a transaction has more changes than a version can number');
+    this.#ordinal += 1;
+    return this.#ordinal;
+  }
+
+  #added(relation: Relation): void {
+    this.#options.onChange(relation);
+    const { batchRowsMax, batchBytesMax } = this.#options.limits;
+    const batch = this.#filling;
+    if (!batch.sealed && batch.rows < batchRowsMax && batch.bytes < batchBytesMax) return;
+    this.#cut();
+    this.#pauseReading();
+    this.#schedule();
+  }
+
+  /** Closes the filling batch. Inside a transaction the whole position stays that of the transactions before. */
+  #cut(): void {
+    this.#ready.push({ batch: this.#filling, whole: this.#whole, open: this.#transaction !== null });
+    this.#whole = null;
+    this.#complete = false;
+    this.#filling = this.#options.sink.openBatch();
+    if (this.#transaction !== null) this.#filling.begin(this.#transaction);
+  }
+
+  /** Stores after the current turn, so that all that one read brought goes into one batch. */
+  #schedule(): void {
+    if (this.#draining !== null || this.#drainScheduled || this.#stopping.signal.aborted) return;
+    this.#drainScheduled = true;
+    queueMicrotask(() => {
+      this.#drainScheduled = false;
+      if (this.#draining !== null || this.#stopping.signal.aborted) return;
+      this.#draining = this.#storeAll()
+        .catch((error: unknown) => {
+          // Nothing may be stored after a gap.
+          this.#stopping.abort();
+          this.#failure = error;
+          this.#failed.reject(error);
+        })
+        .finally(() => {
+          this.#draining = null;
+          callAll(this.#whenQuiet);
+        });
+    });
+  }
+
+  async #storeAll(): Promise<void> {
+    while (!this.#stopping.signal.aborted) {
+      const ready = this.#take();
+      if (ready === null) return;
+      if (ready.batch.rows > 0 || ready.batch.sealed) {
+        await this.#letHoldersIn();
+        this.#storing = this.#store(ready.batch);
+        try {
+          await this.#storing;
+        } finally {
+          this.#storing = null;
+        }
+        if (this.#stopping.signal.aborted) return;
+        this.#partial = ready.open;
+      }
+      if (ready.whole !== null) {
+        this.#options.progress.advance(ready.whole.lsn, ready.whole.committedAtUs);
+        this.#options.onDurable();
+      }
+      if (this.#ready.length === 0) this.#resumeReading();
+    }
+  }
+
+  async #letHoldersIn(): Promise<void> {
+    while (this.#holders > 0 && this.#isWhole() && !this.#stopping.signal.aborted) {
+      const released = new Promise<void>((resolve) => this.#whenReleased.push(resolve));
+      callAll(this.#whenQuiet);
+      await released;
+    }
+  }
+
+  #isWhole(): boolean {
+    const { durable } = this.#options.progress;
+    return this.#storing === null && !this.#partial && durable !== null && durable >= this.#options.wholeFrom;
+  }
+
+  #take(): Ready | null {
+    const first = this.#ready.shift();
+    if (first !== undefined) return first;
+    if (this.#whole === null) return null;
+    // Between transactions everything goes; inside one, its first rows go along with the whole ones before it
+    // only if there are any of those, and stay invisible to answers until its commit is stored.
+    if (this.#complete || this.#transaction === null) {
+      this.#cut();
+      return this.#ready.shift()!;
+    }
+    return null;
+  }
+
+  async #store(batch: Batch): Promise<void> {
+    for (;;) {
+      try {
+        await this.#options.sink.store(batch);
+        if (this.#backoff.attempt > 0) this.#options.onRetry(null, 0);
+        this.#backoff.reset();
+        return;
+      } catch (error) {
+        if (!(error instanceof WalhouseError) || error.policy !== 'retry') throw error;
+        const waitMs = this.#backoff.nextMs();
+        this.#options.onRetry(error, waitMs);
+        this.#options.log.warn({ kind: error.kind, waitMs, attempt: this.#backoff.attempt }, error.message);
+        await sleep(waitMs, this.#stopping.signal);
+        if (this.#stopping.signal.aborted) return;
+      }
+    }
+  }
+
+  #pauseReading(): void {
+    if (this.#readingPaused) return;
+    this.#readingPaused = true;
+    this.#options.pauseReading();
+  }
+
+  #resumeReading(): void {
+    if (!this.#readingPaused) return;
+    this.#readingPaused = false;
+    this.#options.resumeReading();
+  }
+}
+
+/** The service is closing, or its stream failed, before a hold could begin. */
+export class HoldInterrupted extends Error {}
+
+function callAll(callbacks: (() => void)[]): void {
+  for (const callback of callbacks.splice(0)) callback();
+}
+
+function withResolvers<T>(): PromiseWithResolvers<T> {
+  let resolve!: (value: T | PromiseLike<T>) => void;
+  let reject!: (reason?: unknown) => void;
+  const promise = new Promise<T>((ok, fail) => {
+    resolve = ok;
+    reject = fail;
+  });
+  return { promise, resolve, reject };
+}
+
+interface PromiseWithResolvers<T> {
+  readonly promise: Promise<T>;
+  readonly resolve: (value: T | PromiseLike<T>) => void;
+  readonly reject: (reason?: unknown) => void;
+}

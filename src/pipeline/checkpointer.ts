@@ -1,0 +1,79 @@
+import { Backoff, sleep } from './backoff.js';
+import { WalhouseError } from './errors.js';
+import type { Log } from './log.js';
+import type { Lsn } from './lsn.js';
+import type { Checkpoint, Sink } from './sink.js';
+
+/**
+ * Writes the durable position into ClickHouse, and only then has it confirmed to Postgres; so what Postgres has forgotten
+ * ClickHouse remembers having. One write at a time, at most one in `everyMs`, always the newest position.
+ */
+export class Checkpointer {
+  readonly #sink: Sink;
+  readonly #everyMs: number;
+  readonly #log: Log;
+  readonly #confirm: (lsn: Lsn) => void;
+  readonly #onFailure: (error: unknown) => void;
+  readonly #backoff = new Backoff({ firstMs: 200, longestMs: 10_000 });
+  readonly #stopping = new AbortController();
+  #wanted: Checkpoint | null = null;
+  #saving: Promise<void> | null = null;
+  #savedLsn: Lsn = 0n;
+
+  constructor(options: {
+    sink: Sink;
+    everyMs: number;
+    log: Log;
+    confirm: (lsn: Lsn) => void;
+    onFailure: (error: unknown) => void;
+  }) {
+    this.#sink = options.sink;
+    this.#everyMs = options.everyMs;
+    this.#log = options.log;
+    this.#confirm = options.confirm;
+    this.#onFailure = options.onFailure;
+  }
+
+  save(checkpoint: Checkpoint): void {
+    if (checkpoint.appliedLsn <= this.#savedLsn) return;
+    this.#wanted = checkpoint;
+    this.#saving ??= this.#saveAll().finally(() => {
+      this.#saving = null;
+    });
+  }
+
+  /** Resolves when the newest position is saved and confirmed, or saving has failed for good. */
+  async flush(): Promise<void> {
+    while (this.#saving !== null) await this.#saving;
+  }
+
+  async close(): Promise<void> {
+    this.#stopping.abort();
+    await this.#saving;
+  }
+
+  async #saveAll(): Promise<void> {
+    while (this.#wanted !== null && !this.#stopping.signal.aborted) {
+      const checkpoint = this.#wanted;
+      this.#wanted = null;
+      try {
+        await this.#sink.saveCheckpoint(checkpoint);
+      } catch (error) {
+        if (!(error instanceof WalhouseError) || error.policy !== 'retry') {
+          this.#onFailure(error);
+          return;
+        }
+        this.#wanted ??= checkpoint;
+        const waitMs = this.#backoff.nextMs();
+        this.#log.warn({ kind: error.kind, waitMs }, `the checkpoint could not be saved: ${error.message}`);
+        await sleep(waitMs, this.#stopping.signal);
+        continue;
+      }
+      this.#backoff.reset();
+      this.#savedLsn = checkpoint.appliedLsn;
+      this.#confirm(checkpoint.appliedLsn);
+      if (this.#wanted === null) return;
+      await sleep(this.#everyMs, this.#stopping.signal);
+    }
+  }
+}
