@@ -171,7 +171,8 @@ export class Applier implements ChangeHandler {
   }
 
   #nextOrdinal(): number {
-    if (this.#ordinal >= ORDINAL_MAX) throw new Error('a transaction has more changes than a version can number');
+    if (this.#ordinal >= ORDINAL_MAX)
+      throw new Error('a transaction has more changes than a version can number');
     this.#ordinal += 1;
     return this.#ordinal;
   }

@@ -1,27 +1,17 @@
-import { Applier, type BatchLimits } from './applier.js';
+import { Attachment, type AttachmentOptions } from './attachment.js';
 import { Backoff, sleep } from './backoff.js';
-import { Checkpointer } from './checkpointer.js';
 import { WalhouseError } from './errors.js';
-import type { Log } from './log.js';
 import { formatLsn, type Lsn } from './lsn.js';
 import { Progress } from './progress.js';
 import type { Relation } from './relation.js';
-import type { Checkpoint, Sink, TableState } from './sink.js';
-import type { ChangeStream, Snapshot, Source, SourceIdentity } from './source.js';
+import type { Checkpoint, TableState } from './sink.js';
+import type { Snapshot, Source, SourceIdentity } from './source.js';
 import { next, type Event, type State } from './state.js';
 
-export interface ReplicatorOptions {
+export interface ReplicatorOptions extends AttachmentOptions {
   /** Connects to the source; called again after a failure. */
   readonly openSource: () => Promise<Source>;
-  readonly sink: Sink;
-  readonly slot: string;
-  readonly limits: BatchLimits;
-  readonly log: Log;
   readonly now?: () => number;
-  /** How often the source is asked where its WAL ends. */
-  readonly pollMs?: number;
-  /** The shortest time between two checkpoints. */
-  readonly checkpointMs?: number;
   readonly backoff?: Backoff;
 }
 
@@ -46,8 +36,6 @@ const SNAPSHOTS_AT_ONCE = 2;
 const NUDGE_MS = 10;
 /** How long a waited-for position may stand still before a heartbeat pushes the source's WAL on. */
 const HEARTBEAT_AFTER_MS = 200;
-/** How long a clean leave may take to store what is on its way. */
-const DRAIN_MS = 10_000;
 
 /**
  * The service between a source and a sink: snapshots what is new, then streams, for ever, through failures.
@@ -64,6 +52,7 @@ export class Replicator {
   #error: WalhouseError | null = null;
   #waiting: Waiting | null = null;
   #everStreamed = false;
+  #pauseWanted = false;
   #attach: Attachment | null = null;
   #wake = new AbortController();
   #nudging: NodeJS.Timeout | null = null;
@@ -97,7 +86,8 @@ export class Replicator {
     const { durable } = this.progress;
     if (durable === null || this.#tables.size === 0) return false;
     for (const table of this.#tables.values()) {
-      if (table.state !== 'streaming' || table.snapshotLsn === null || table.snapshotLsn > durable) return false;
+      if (table.state !== 'streaming' || table.snapshotLsn === null || table.snapshotLsn > durable)
+        return false;
     }
     return true;
   }
@@ -130,12 +120,14 @@ export class Replicator {
   /** Stops reading; the slot stays ours. */
   async pause(): Promise<void> {
     if (this.#state !== 'streaming') throw new Error(`cannot pause while ${this.#state}`);
+    this.#pauseWanted = true;
     this.#move('pause');
     await this.#attach?.pause();
   }
 
   resume(): void {
     if (this.#state !== 'paused') throw new Error(`cannot resume while ${this.#state}`);
+    this.#pauseWanted = false;
     this.#move('resume');
     this.#attach?.resume();
   }
@@ -205,7 +197,13 @@ export class Replicator {
       if (this.#state !== 'streaming') this.#move('ready');
       this.#everStreamed = true;
       log.info({ appliedLsn: formatLsn(appliedLsn), tables: relations.length }, 'streaming');
-      await this.#attach.run();
+      const running = this.#attach.run();
+      // A pause outlives a reconnect.
+      if (this.#pauseWanted) {
+        this.#move('pause');
+        await Promise.race([this.#attach.pause(), running]);
+      }
+      await running;
     } finally {
       const attach = this.#attach;
       this.#attach = null;
@@ -364,140 +362,6 @@ export function snapshotProgress(
   };
 }
 
-interface AttachmentParts {
-  readonly source: Source;
-  readonly relations: readonly Relation[];
-  readonly identity: SourceIdentity;
-  readonly wholeFrom: Lsn;
-  readonly progress: Progress;
-  readonly now: () => number;
-  readonly onChange: (relation: Relation) => void;
-  readonly onRetry: (error: WalhouseError | null, waitMs: number) => void;
-}
-
-/** One stream's life: the stream, the applier behind it, checkpoints and the timer that asks the source how far it is. */
-class Attachment {
-  readonly applier: Applier;
-  readonly #parts: AttachmentParts;
-  readonly #options: ReplicatorOptions;
-  readonly #stream: ChangeStream;
-  readonly #checkpointer: Checkpointer;
-  readonly #poller: NodeJS.Timeout;
-  readonly #broken: { promise: Promise<never>; reject: (error: unknown) => void };
-  #polling = false;
-  #paused = false;
-  #leaving: Promise<void> | null = null;
-
-  constructor(options: ReplicatorOptions, parts: AttachmentParts) {
-    this.#options = options;
-    this.#parts = parts;
-    this.#stream = parts.source.openStream(parts.relations);
-    this.#broken = rejectable();
-    this.#checkpointer = new Checkpointer({
-      sink: options.sink,
-      everyMs: options.checkpointMs ?? 100,
-      log: options.log,
-      confirm: (lsn) => {
-        this.#stream.confirm(lsn);
-        parts.progress.confirmedUpTo(lsn);
-      },
-      onFailure: (error) => this.#broken.reject(error),
-    });
-    this.applier = new Applier({
-      sink: options.sink,
-      progress: parts.progress,
-      limits: options.limits,
-      log: options.log,
-      wholeFrom: parts.wholeFrom,
-      pauseReading: () => this.#stream.pause(),
-      resumeReading: () => {
-        if (!this.#paused) this.#stream.resume();
-      },
-      onDurable: () => this.#checkpoint(),
-      onChange: parts.onChange,
-      onRetry: parts.onRetry,
-    });
-    this.#poller = setInterval(() => void this.#poll(), options.pollMs ?? 250);
-  }
-
-  async run(): Promise<void> {
-    this.#checkpoint();
-    void this.#poll();
-    await Promise.race([this.#stream.run(this.applier), this.applier.failed, this.#broken.promise]);
-  }
-
-  ping(): void {
-    this.#stream.ping(this.#parts.progress.confirmed ?? 0n);
-  }
-
-  heartbeat(): void {
-    this.#parts.source.heartbeat().catch((error: unknown) => {
-      this.#options.log.debug({ err: error }, 'heartbeat failed');
-    });
-  }
-
-  async pause(): Promise<void> {
-    this.#paused = true;
-    this.#stream.pause();
-    await this.applier.drain();
-    await this.#checkpointer.flush();
-  }
-
-  resume(): void {
-    this.#paused = false;
-    this.#stream.resume();
-  }
-
-  /** The clean way out: stores and confirms what is whole, then ends the stream. */
-  leave(): Promise<void> {
-    this.#leaving ??= (async () => {
-      this.#stream.pause();
-      const patience = new AbortController();
-      const drained = this.applier.drain().then(() => this.#checkpointer.flush());
-      await Promise.race([drained, sleep(DRAIN_MS, patience.signal)]);
-      patience.abort();
-      await this.#stream.close();
-    })();
-    return this.#leaving;
-  }
-
-  async close(): Promise<void> {
-    clearInterval(this.#poller);
-    await this.#leaving;
-    await this.#stream.close();
-    await this.applier.close();
-    await this.#checkpointer.close();
-  }
-
-  #checkpoint(): void {
-    const { progress, identity } = this.#parts;
-    if (progress.durable === null) return;
-    this.#checkpointer.save({
-      identity,
-      slot: this.#options.slot,
-      appliedLsn: progress.durable,
-      committedAtUs: progress.committedAtUs,
-    });
-  }
-
-  async #poll(): Promise<void> {
-    if (this.#polling) return;
-    this.#polling = true;
-    try {
-      const askedAtMs = this.#parts.now();
-      const end = await this.#parts.source.currentLsn();
-      const { progress } = this.#parts;
-      progress.sighted(end, askedAtMs);
-      if (progress.durable === null || end > progress.durable) this.ping();
-    } catch (error) {
-      // The stream notices a source that is away; this is only a look at the clock.
-      this.#options.log.debug({ err: error }, "asking for the source's position failed");
-    } finally {
-      this.#polling = false;
-    }
-  }
-}
-
 function refuseOtherCluster(checkpoint: Checkpoint | null, identity: SourceIdentity): void {
   if (checkpoint === null) return;
   const before = checkpoint.identity;
@@ -517,15 +381,6 @@ function asWalhouseError(cause: unknown): WalhouseError {
     fix: 'restart walhouse; if it comes again, report it with this message and the log before it',
     cause,
   });
-}
-
-function rejectable(): { promise: Promise<never>; reject: (error: unknown) => void } {
-  let reject!: (error: unknown) => void;
-  const promise = new Promise<never>((_, fail) => {
-    reject = fail;
-  });
-  promise.catch(() => {}); // Raced later; alone it must not end the process.
-  return { promise, reject };
 }
 
 function onAbort(signal: AbortSignal, then: () => void): void {

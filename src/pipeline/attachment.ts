@@ -1,0 +1,167 @@
+import { Applier, type BatchLimits } from './applier.js';
+import { sleep } from './backoff.js';
+import { Checkpointer } from './checkpointer.js';
+import type { WalhouseError } from './errors.js';
+import type { Log } from './log.js';
+import type { Lsn } from './lsn.js';
+import type { Progress } from './progress.js';
+import type { Relation } from './relation.js';
+import type { Sink } from './sink.js';
+import type { ChangeStream, Source, SourceIdentity } from './source.js';
+
+/** How long a clean leave may take to store what is on its way. */
+const DRAIN_MS = 10_000;
+
+export interface AttachmentOptions {
+  readonly sink: Sink;
+  readonly slot: string;
+  readonly limits: BatchLimits;
+  readonly log: Log;
+  /** How often the source is asked where its WAL ends. */
+  readonly pollMs?: number;
+  /** The shortest time between two checkpoints. */
+  readonly checkpointMs?: number;
+}
+
+export interface AttachmentParts {
+  readonly source: Source;
+  readonly relations: readonly Relation[];
+  readonly identity: SourceIdentity;
+  readonly wholeFrom: Lsn;
+  readonly progress: Progress;
+  readonly now: () => number;
+  readonly onChange: (relation: Relation) => void;
+  readonly onRetry: (error: WalhouseError | null, waitMs: number) => void;
+}
+
+/** One stream's life: the stream, the applier behind it, checkpoints and the timer that asks the source how far it is. */
+export class Attachment {
+  readonly applier: Applier;
+  readonly #parts: AttachmentParts;
+  readonly #options: AttachmentOptions;
+  readonly #stream: ChangeStream;
+  readonly #checkpointer: Checkpointer;
+  readonly #poller: NodeJS.Timeout;
+  readonly #broken: { promise: Promise<never>; reject: (error: unknown) => void };
+  #polling = false;
+  #paused = false;
+  #leaving: Promise<void> | null = null;
+
+  constructor(options: AttachmentOptions, parts: AttachmentParts) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#stream = parts.source.openStream(parts.relations);
+    this.#broken = rejectable();
+    this.#checkpointer = new Checkpointer({
+      sink: options.sink,
+      everyMs: options.checkpointMs ?? 100,
+      log: options.log,
+      confirm: (lsn) => {
+        this.#stream.confirm(lsn);
+        parts.progress.confirmedUpTo(lsn);
+      },
+      onFailure: (error) => this.#broken.reject(error),
+    });
+    this.applier = new Applier({
+      sink: options.sink,
+      progress: parts.progress,
+      limits: options.limits,
+      log: options.log,
+      wholeFrom: parts.wholeFrom,
+      pauseReading: () => this.#stream.pause(),
+      resumeReading: () => {
+        if (!this.#paused) this.#stream.resume();
+      },
+      onDurable: () => this.#checkpoint(),
+      onChange: parts.onChange,
+      onRetry: parts.onRetry,
+    });
+    this.#poller = setInterval(() => void this.#poll(), options.pollMs ?? 250);
+  }
+
+  async run(): Promise<void> {
+    this.#checkpoint();
+    void this.#poll();
+    await Promise.race([this.#stream.run(this.applier), this.applier.failed, this.#broken.promise]);
+  }
+
+  ping(): void {
+    this.#stream.ping(this.#parts.progress.confirmed ?? 0n);
+  }
+
+  heartbeat(): void {
+    this.#parts.source.heartbeat().catch((error: unknown) => {
+      this.#options.log.debug({ err: error }, 'heartbeat failed');
+    });
+  }
+
+  async pause(): Promise<void> {
+    this.#paused = true;
+    this.#stream.pause();
+    await this.applier.drain();
+    await this.#checkpointer.flush();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#stream.resume();
+  }
+
+  /** The clean way out: stores and confirms what is whole, then ends the stream. */
+  leave(): Promise<void> {
+    this.#leaving ??= (async () => {
+      this.#stream.pause();
+      const patience = new AbortController();
+      const drained = this.applier.drain().then(() => this.#checkpointer.flush());
+      await Promise.race([drained, sleep(DRAIN_MS, patience.signal)]);
+      patience.abort();
+      await this.#stream.close();
+    })();
+    return this.#leaving;
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#poller);
+    await this.#leaving;
+    await this.#stream.close();
+    await this.applier.close();
+    await this.#checkpointer.close();
+  }
+
+  #checkpoint(): void {
+    const { progress, identity } = this.#parts;
+    if (progress.durable === null) return;
+    this.#checkpointer.save({
+      identity,
+      slot: this.#options.slot,
+      appliedLsn: progress.durable,
+      committedAtUs: progress.committedAtUs,
+    });
+  }
+
+  async #poll(): Promise<void> {
+    if (this.#polling) return;
+    this.#polling = true;
+    try {
+      const askedAtMs = this.#parts.now();
+      const end = await this.#parts.source.currentLsn();
+      const { progress } = this.#parts;
+      progress.sighted(end, askedAtMs);
+      if (progress.durable === null || end > progress.durable) this.ping();
+    } catch (error) {
+      // The stream notices a source that is away; this is only a look at the clock.
+      this.#options.log.debug({ err: error }, "asking for the source's position failed");
+    } finally {
+      this.#polling = false;
+    }
+  }
+}
+
+function rejectable(): { promise: Promise<never>; reject: (error: unknown) => void } {
+  let reject!: (error: unknown) => void;
+  const promise = new Promise<never>((_, fail) => {
+    reject = fail;
+  });
+  promise.catch(() => {}); // Raced later; alone it must not end the process.
+  return { promise, reject };
+}
