@@ -1,0 +1,102 @@
+import type { TransactionStart } from '../../src/pipeline/change.js';
+import type { Relation } from '../../src/pipeline/relation.js';
+import type { Batch, Checkpoint, Sink, SnapshotWriter, StoredTable } from '../../src/pipeline/sink.js';
+import type { Tuple } from '../../src/pipeline/tuple.js';
+
+/** One change as the sink was handed it: `commit:ordinal:op:first column`. */
+export type Stored = string;
+
+/** The sink's contract over arrays, for tests of the pipeline alone. `beforeStore` may fail or wait. */
+export class MemorySink implements Sink {
+  stored: Stored[] = [];
+  batches: number[] = [];
+  checkpoints: Checkpoint[] = [];
+  beforeStore: () => Promise<void> = () => Promise.resolve();
+
+  open(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  loadCheckpoint(): Promise<Checkpoint | null> {
+    return Promise.resolve(this.checkpoints.at(-1) ?? null);
+  }
+
+  saveCheckpoint(checkpoint: Checkpoint): Promise<void> {
+    this.checkpoints.push(checkpoint);
+    return Promise.resolve();
+  }
+
+  loadTables(): Promise<readonly StoredTable[]> {
+    return Promise.resolve([]);
+  }
+
+  beginSnapshot(): Promise<SnapshotWriter> {
+    return Promise.resolve({ rows: 0, add: () => {}, flush: () => Promise.resolve() });
+  }
+
+  endSnapshot(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  attach(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  openBatch(): Batch {
+    return new MemoryBatch();
+  }
+
+  async store(batch: Batch): Promise<void> {
+    await this.beforeStore();
+    this.stored.push(...(batch as MemoryBatch).changes);
+    this.batches.push(batch.rows);
+  }
+
+  quarantined(): ReadonlyMap<string, number> {
+    return new Map();
+  }
+
+  close(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+class MemoryBatch implements Batch {
+  readonly changes: Stored[] = [];
+  sealed = false;
+  #commit = '';
+
+  get rows(): number {
+    return this.changes.length;
+  }
+
+  get bytes(): number {
+    return this.changes.length * 10;
+  }
+
+  begin(transaction: TransactionStart): void {
+    this.#commit = String(transaction.commitLsn);
+  }
+
+  insert(_relation: Relation, row: Tuple, ordinal: number): void {
+    this.#add('c', row, ordinal);
+  }
+
+  update(_relation: Relation, _old: Tuple | null, row: Tuple, ordinal: number): void {
+    this.#add('u', row, ordinal);
+  }
+
+  delete(_relation: Relation, old: Tuple, ordinal: number): void {
+    this.#add('d', old, ordinal);
+  }
+
+  truncate(_relation: Relation, ordinal: number): void {
+    this.#add('t', null, ordinal);
+    this.sealed = true;
+  }
+
+  #add(op: string, tuple: Tuple | null, ordinal: number): void {
+    if (this.sealed) throw new Error('a sealed batch was added to');
+    this.changes.push(`${this.#commit}:${ordinal}:${op}:${tuple?.text(0) ?? ''}`);
+  }
+}
