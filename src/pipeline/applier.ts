@@ -51,9 +51,10 @@ interface WholePosition {
 /**
  * Turns changes into batches and batches into durable positions.
  *
- * One batch is being stored while the next fills. As soon as the insert has returned the next goes, if it holds a whole
- * transaction; so a lone change leaves at once and under load batches grow by themselves. When the filling batch is
- * full, reading stops until the insert returns. The durable position moves only past whole transactions.
+ * One batch is being stored while the next fills. As soon as the insert has returned the next goes, if it ends at a commit; so a
+ * lone change leaves at once and under load batches grow by themselves. When the filling batch is full, reading stops until the
+ * insert returns. Only a transaction that alone exceeds a batch is split, so a batch holds at most twice its bound (and
+ * what one read brings); the durable position moves only past whole transactions.
  */
 export class Applier implements ChangeHandler {
   readonly #options: ApplierOptions;
@@ -65,8 +66,8 @@ export class Applier implements ChangeHandler {
   #ordinal = 0;
   /** The last whole transaction's end (or a later position known to be empty up to there) not yet handed to a batch. */
   #whole: WholePosition | null = null;
-  /** Changes of whole transactions are in the filling batch, so it is worth storing. */
-  #complete = false;
+  /** What the filling batch held when the current transaction began. */
+  #transactionFrom = { rows: 0, bytes: 0 };
   #draining: Promise<void> | null = null;
   #drainScheduled = false;
   #readingPaused = false;
@@ -95,6 +96,7 @@ export class Applier implements ChangeHandler {
   begin(transaction: TransactionStart): void {
     this.#transaction = transaction;
     this.#ordinal = 0;
+    this.#transactionFrom = { rows: this.#filling.rows, bytes: this.#filling.bytes };
     this.#filling.begin(transaction);
   }
 
@@ -123,7 +125,10 @@ export class Applier implements ChangeHandler {
   commit(transaction: TransactionEnd): void {
     this.#whole = { lsn: transaction.endLsn, committedAtUs: this.#transaction?.committedAtUs ?? null };
     this.#transaction = null;
-    this.#complete = true;
+    if (this.#exceeds(this.#filling.rows, this.#filling.bytes)) {
+      this.#cut();
+      this.#pauseReading();
+    }
     this.#schedule();
   }
 
@@ -179,19 +184,28 @@ export class Applier implements ChangeHandler {
 
   #added(relation: Relation): void {
     this.#options.onChange(relation);
-    const { batchRowsMax, batchBytesMax } = this.#options.limits;
     const batch = this.#filling;
-    if (!batch.sealed && batch.rows < batchRowsMax && batch.bytes < batchBytesMax) return;
-    this.#cut();
-    this.#pauseReading();
-    this.#schedule();
+    const { rows, bytes } = this.#transactionFrom;
+    if (batch.sealed || this.#exceeds(batch.rows - rows, batch.bytes - bytes)) {
+      this.#cut();
+      this.#pauseReading();
+      this.#schedule();
+    } else if (this.#draining !== null && this.#exceeds(batch.rows, batch.bytes)) {
+      // The rest of this transaction belongs to this batch; it is read when the one before is stored.
+      this.#pauseReading();
+    }
+  }
+
+  #exceeds(rows: number, bytes: number): boolean {
+    const { batchRowsMax, batchBytesMax } = this.#options.limits;
+    return rows >= batchRowsMax || bytes >= batchBytesMax;
   }
 
   /** Closes the filling batch. Inside a transaction the whole position stays that of the transactions before. */
   #cut(): void {
     this.#ready.push({ batch: this.#filling, whole: this.#whole, open: this.#transaction !== null });
     this.#whole = null;
-    this.#complete = false;
+    this.#transactionFrom = { rows: 0, bytes: 0 };
     this.#filling = this.#options.sink.openBatch();
     if (this.#transaction !== null) this.#filling.begin(this.#transaction);
   }
@@ -256,14 +270,10 @@ export class Applier implements ChangeHandler {
   #take(): Ready | null {
     const first = this.#ready.shift();
     if (first !== undefined) return first;
-    if (this.#whole === null) return null;
-    // Between transactions everything goes; inside one, its first rows go along with the whole ones before it
-    // only if there are any of those, and stay invisible to answers until its commit is stored.
-    if (this.#complete || this.#transaction === null) {
-      this.#cut();
-      return this.#ready.shift()!;
-    }
-    return null;
+    // The changes of an open transaction wait for its commit, and those before it in the same batch with them.
+    if (this.#whole === null || this.#transaction !== null) return null;
+    this.#cut();
+    return this.#ready.shift() ?? null;
   }
 
   async #store(batch: Batch): Promise<void> {

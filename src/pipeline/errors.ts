@@ -39,6 +39,12 @@ export const ERROR_POLICY = {
   sink_permission: 'stop',
   sink_rejected: 'stop',
   mart_invalid: 'stop',
+  // The local servers of the demo and the tests.
+  local_install_failed: 'stop',
+  local_port_taken: 'stop',
+  local_data_unusable: 'stop',
+  local_start_failed: 'stop',
+  local_server_died: 'stop',
   // A mistake of our own: nothing is known of what would be right, so nothing goes on.
   internal: 'stop',
   // One row that its ClickHouse type cannot hold.
