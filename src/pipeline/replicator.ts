@@ -84,12 +84,18 @@ export class Replicator {
   /** Whether every table's snapshot is complete and the durable position has reached them all. */
   get consistent(): boolean {
     const { durable } = this.progress;
-    if (durable === null || this.#tables.size === 0) return false;
-    for (const table of this.#tables.values()) {
-      if (table.state !== 'streaming' || table.snapshotLsn === null || table.snapshotLsn > durable)
-        return false;
-    }
+    if (durable === null || this.#tables.size === 0 || durable < this.consistentFrom) return false;
+    for (const table of this.#tables.values()) if (table.state !== 'streaming') return false;
     return true;
+  }
+
+  /** The newest of the positions that tables were snapshotted at: before it, some table is ahead of the others. */
+  get consistentFrom(): Lsn {
+    let newest = 0n;
+    for (const { snapshotLsn } of this.#tables.values()) {
+      if (snapshotLsn !== null && snapshotLsn > newest) newest = snapshotLsn;
+    }
+    return newest;
   }
 
   async run(): Promise<void> {
@@ -114,6 +120,7 @@ export class Replicator {
   async close(): Promise<void> {
     this.#closing.abort();
     this.#wake.abort();
+    this.progress.close();
     await this.#attach?.leave();
   }
 

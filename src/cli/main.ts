@@ -1,0 +1,92 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { pino } from 'pino';
+import { WalhouseError } from '../pipeline/errors.js';
+import { loadConfig } from './config.js';
+
+/** Exit codes, the same for every command. */
+const EXIT = { ok: 0, notSo: 1, usage: 2 } as const;
+
+const program = new Command('walhouse')
+  .description('Postgres changes in ClickHouse, and exact answers from there at a stated WAL position.')
+  .version(version())
+  .exitOverride()
+  .showHelpAfterError('(walhouse COMMAND --help explains)');
+
+const configOption = new Option('--config <file>', 'the configuration').default('walhouse.yaml');
+const jsonOption = new Option('--json', 'print one JSON document instead of text');
+
+program
+  .command('run')
+  .description('the service: snapshot what is new, stream, serve the API')
+  .addOption(configOption)
+  .action(async (options: { config: string }) => {
+    const { run } = await import('./run.js');
+    const log = pino({ name: 'walhouse', level: process.env['WALHOUSE_LOG_LEVEL'] ?? 'info' });
+    process.exitCode = await run(loadConfig(options.config, process.env), log);
+  });
+
+program
+  .command('status')
+  .description('state, rows and lag of every table, and the last error with its fix')
+  .addOption(configOption)
+  .addOption(jsonOption)
+  .option('--key-env <name>', 'the environment variable that holds the API key', 'WALHOUSE_KEY')
+  .action(async (options: { config: string; json?: boolean; keyEnv: string }) => {
+    const { status } = await import('./status.js');
+    process.exitCode = await status(loadConfig(options.config, process.env), {
+      json: options.json === true,
+      key: process.env[options.keyEnv],
+    });
+  });
+
+program
+  .command('servers')
+  .description('starts the local Postgres and ClickHouse alone; they stop with the terminal')
+  .option('--dir <dir>', 'where the data stays; without it, it is gone at the end')
+  .addOption(jsonOption)
+  .action(async (options: { dir?: string; json?: boolean }) => {
+    const { servers } = await import('./servers.js');
+    process.exitCode = await servers({
+      json: options.json === true,
+      ...(options.dir === undefined ? {} : { dir: options.dir }),
+    });
+  });
+
+program
+  .command('demo')
+  .description('a local Postgres with live traffic, streamed into a local ClickHouse, with the API')
+  .option('--seconds <n>', 'stop after so long, then check that everything is equal', wholeNumber)
+  .option('--rate <n>', 'changes to the source per second', wholeNumber, 200)
+  .option('--seed <n>', 'repeats a run', wholeNumber, 1)
+  .option('--port <n>', 'where the API listens; 0 takes a free port', wholeNumber, 8080)
+  .action(async (options: { seconds?: number; rate: number; seed: number; port: number }) => {
+    const { demo } = await import('./demo.js');
+    process.exitCode = await demo(options);
+  });
+
+function wholeNumber(text: string): number {
+  if (!/^[0-9]{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    // Commander has printed it; asking for help is no failure.
+    process.exitCode = error.exitCode === 0 ? EXIT.ok : EXIT.usage;
+  } else if (error instanceof WalhouseError) {
+    process.stderr.write(`${error.message}\n`);
+    process.exitCode = EXIT.usage;
+  } else {
+    process.stderr.write(`${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+    process.exitCode = EXIT.notSo;
+  }
+}

@@ -1,0 +1,73 @@
+import type { AppliedPosition, Positions, Unavailable } from '../api/positions.js';
+import type { Lsn } from '../pipeline/lsn.js';
+import type { Replicator } from '../pipeline/replicator.js';
+
+/** What each state means for somebody who asks for an answer and gets none. */
+const REASONS: Partial<Record<Replicator['state'], { what: string; why: string; fix: string }>> = {
+  starting: {
+    what: 'the service is starting.',
+    why: 'It does not know yet up to which position ClickHouse equals the source.',
+    fix: 'ask again in a moment',
+  },
+  snapshotting: {
+    what: 'a snapshot is not complete.',
+    why: 'Answers from a table that is still filling would be wrong.',
+    fix: 'ask again when GET /v1/replication says "streaming"; it shows how far the snapshot is',
+  },
+  closing: {
+    what: 'the service is shutting down.',
+    why: 'It finishes what it took on and takes on nothing new.',
+    fix: 'ask another instance, or again after the restart',
+  },
+};
+
+/** The replicator as the API sees it. */
+export function positionsOf(replicator: Replicator): Positions {
+  const { progress } = replicator;
+  const applied = (): AppliedPosition | null => {
+    if (!replicator.consistent || progress.durable === null) return null;
+    return {
+      lsn: progress.durable,
+      committedAtMs: progress.committedAtUs === null ? null : Number(progress.committedAtUs) / 1000,
+      lagMs: progress.lagMs ?? 0,
+    };
+  };
+  return {
+    applied,
+    unavailable: () => unavailable(replicator),
+    async waitFor(lsn: Lsn, timeoutMs: number): Promise<boolean> {
+      const deadline = performance.now() + timeoutMs;
+      for (;;) {
+        const left = Math.max(0, deadline - performance.now());
+        const reached = await replicator.waitFor(maxLsn(lsn, replicator.consistentFrom), left);
+        if (!reached) return false;
+        if (applied() !== null) return true;
+      }
+    },
+    async hold<T>(fn: (applied: AppliedPosition | null) => Promise<T>, signal?: AbortSignal): Promise<T> {
+      signal?.throwIfAborted();
+      if (applied() === null) return fn(null);
+      return replicator.hold(() => {
+        signal?.throwIfAborted();
+        return fn(applied());
+      });
+    },
+  };
+}
+
+function unavailable(replicator: Replicator): Unavailable {
+  const { error, state } = replicator;
+  if (error !== null) {
+    return { kind: error.kind, what: error.what, why: error.why, fix: error.fix, retryAfterMs: 5_000 };
+  }
+  const reason = REASONS[state] ?? {
+    what: 'the stream has not caught up with the snapshot yet.',
+    why: 'Tables were read at a later position than the stream has reached.',
+    fix: 'ask again in a moment',
+  };
+  return { kind: state, ...reason, retryAfterMs: 1_000 };
+}
+
+function maxLsn(a: Lsn, b: Lsn): Lsn {
+  return a > b ? a : b;
+}
