@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { pino } from 'pino';
 import { WalhouseError } from '../pipeline/errors.js';
+import { armFailpoint } from '../pipeline/failpoint.js';
 import { loadConfig } from './config.js';
 
 /** Exit codes, the same for every command. */
@@ -23,6 +24,8 @@ program
   .addOption(configOption)
   .action(async (options: { config: string }) => {
     const { run } = await import('./run.js');
+    const spec = process.env['WALHOUSE_FAILPOINT'];
+    if (spec !== undefined && spec !== '') armFailpoint(spec);
     const log = pino({ name: 'walhouse', level: process.env['WALHOUSE_LOG_LEVEL'] ?? 'info' });
     process.exitCode = await run(loadConfig(options.config, process.env), log);
   });

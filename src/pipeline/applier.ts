@@ -1,6 +1,7 @@
 import { Backoff, sleep } from './backoff.js';
 import type { ChangeHandler, TransactionEnd, TransactionStart } from './change.js';
 import { WalhouseError } from './errors.js';
+import { failpoint } from './failpoint.js';
 import type { Log } from './log.js';
 import type { Lsn } from './lsn.js';
 import type { Progress } from './progress.js';
@@ -237,6 +238,7 @@ export class Applier implements ChangeHandler {
       if (ready === null) return;
       if (ready.batch.rows > 0 || ready.batch.sealed) {
         await this.#letHoldersIn();
+        failpoint('before_insert');
         this.#storing = this.#store(ready.batch);
         try {
           await this.#storing;
@@ -244,6 +246,7 @@ export class Applier implements ChangeHandler {
           this.#storing = null;
         }
         if (this.#stopping.signal.aborted) return;
+        failpoint('after_insert');
         this.#partial = ready.open;
       }
       if (ready.whole !== null) {

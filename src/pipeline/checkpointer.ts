@@ -1,5 +1,6 @@
 import { Backoff, sleep } from './backoff.js';
 import { WalhouseError } from './errors.js';
+import { failpoint } from './failpoint.js';
 import type { Log } from './log.js';
 import type { Lsn } from './lsn.js';
 import type { Checkpoint, Sink } from './sink.js';
@@ -71,7 +72,9 @@ export class Checkpointer {
       }
       this.#backoff.reset();
       this.#savedLsn = checkpoint.appliedLsn;
+      failpoint('after_checkpoint');
       this.#confirm(checkpoint.appliedLsn);
+      failpoint('after_confirm');
       if (this.#wanted === null) return;
       await sleep(this.#everyMs, this.#stopping.signal);
     }

@@ -1,6 +1,7 @@
 import { Attachment, type AttachmentOptions } from './attachment.js';
 import { Backoff, sleep } from './backoff.js';
 import { WalhouseError } from './errors.js';
+import { failpoint } from './failpoint.js';
 import { formatLsn, type Lsn } from './lsn.js';
 import { Progress } from './progress.js';
 import type { Relation } from './relation.js';
@@ -251,6 +252,7 @@ export class Replicator {
     } finally {
       await snapshot.close();
     }
+    failpoint('after_snapshots');
     this.#move('snapshot_done');
     if (checkpoint !== null) return checkpoint.appliedLsn;
     // The stream begins at the slot's position, at or before the snapshot; what it repeats has lower versions.
@@ -300,6 +302,7 @@ export class Replicator {
       onChunk: async () => {
         if (this.#closing.signal.aborted) throw new Error('closing');
         await writer.flush(false);
+        failpoint('mid_snapshot');
         report.snapshot = { rows: writer.rows, estimate, startedAtMs };
         if (this.#now() - loggedAtMs < 5_000) return;
         loggedAtMs = this.#now();
@@ -311,6 +314,7 @@ export class Replicator {
     report.state = 'streaming';
     report.snapshot = null;
     report.snapshotLsn = snapshot.consistentPoint;
+    failpoint('between_snapshots');
     log.info(
       { table: relation.id, rows: writer.rows, ms: this.#now() - startedAtMs },
       'snapshot of a table is complete',

@@ -1,0 +1,31 @@
+/** Moments at which a test may have the process killed. */
+export const FAILPOINTS = [
+  'before_insert',
+  'between_tables',
+  'after_insert',
+  'after_checkpoint',
+  'after_confirm',
+  'mid_snapshot',
+  'between_snapshots',
+  'after_snapshots',
+] as const;
+export type Failpoint = (typeof FAILPOINTS)[number];
+
+let armed: { name: Failpoint; passes: number } | null = null;
+
+/** Dies with SIGKILL here when a test armed this point; otherwise one comparison with null. */
+export function failpoint(name: Failpoint): void {
+  if (armed === null || armed.name !== name) return;
+  armed.passes -= 1;
+  if (armed.passes <= 0) process.kill(process.pid, 'SIGKILL');
+}
+
+/** Arms one point: `name`, or `name:3` to die at the third pass. Throws on a name that is none. */
+export function armFailpoint(spec: string): void {
+  const [text, passes = '1'] = spec.split(':');
+  const name = FAILPOINTS.find((known) => known === text);
+  if (name === undefined || !/^[1-9][0-9]{0,8}$/.test(passes)) {
+    throw new Error(`not a failpoint: ${spec}; there are ${FAILPOINTS.join(', ')}`);
+  }
+  armed = { name, passes: Number(passes) };
+}
