@@ -12,8 +12,9 @@ import { formatCents, type Payment } from './payment.js';
 import { Random } from './random.js';
 import { createState, type TrafficState } from './state.js';
 
-/** Payments whose later fate the traffic follows; the latest ones, which change most. */
-const REMEMBERED_MAX = 20_000;
+/** Payments whose later fate the traffic follows: the latest, which change most, and as many spread over all others. */
+const REMEMBERED_LATEST = 10_000;
+const REMEMBERED_MAX = 2 * REMEMBERED_LATEST;
 const COPY_CHUNK_CHARS = 1 << 16;
 
 /** Makes the domain's tables where they are missing. */
@@ -39,7 +40,7 @@ export interface InitialData {
 /** Loads both tables through COPY in one transaction, so that a load that is cut off leaves nothing behind. */
 export async function copyInitialData(client: ClientBase, data: InitialData): Promise<TrafficState> {
   const state = createState(data.profiles, data.payments + 1);
-  const rememberFrom = data.payments - REMEMBERED_MAX;
+  const stride = strideOf(data.payments);
   await client.query('begin');
   try {
     await pipeline(
@@ -55,7 +56,8 @@ export async function copyInitialData(client: ClientBase, data: InitialData): Pr
       Readable.from(
         chunked(
           paymentLines(initialPayments(profiles, seed, payments, days, until), (payment) => {
-            if (payment.id > rememberFrom) state.book.add(payment);
+            if (payment.id > data.payments - REMEMBERED_LATEST || payment.id % stride === 0)
+              state.book.add(payment);
           }),
         ),
         { objectMode: false },
@@ -75,6 +77,10 @@ export async function copyInitialData(client: ClientBase, data: InitialData): Pr
   // The planner's row counts are what progress is reckoned from, and autovacuum may take a minute.
   await client.query('analyze public.merchants, public.payments');
   return state;
+}
+
+function strideOf(payments: number): number {
+  return Math.max(1, Math.ceil(payments / REMEMBERED_LATEST));
 }
 
 function* merchantLines({ profiles, seed, days, until }: InitialData): Generator<string> {
@@ -113,8 +119,8 @@ function escapeCopy(text: string): string {
 }
 
 /**
- * What the traffic needs to know of tables that hold rows already: the merchants, with the sizes they show, the
- * latest payments, and where ids go on.
+ * What the traffic needs to know of tables that hold rows already: the merchants, with the sizes they show, some
+ * of the payments, and where ids go on.
  */
 export async function readState(client: ClientBase, seed: number): Promise<TrafficState> {
   const random = new Random(seed, 4);
@@ -129,8 +135,9 @@ export async function readState(client: ClientBase, seed: number): Promise<Traff
   const profiles = merchants.rows.map(({ id, payments }) =>
     profileOf(Number(id), Number(payments) + 0.01, random),
   );
-  const state = createState(profiles, Number(last.rows[0]?.id ?? 0) + 1);
-  const latest = await client.query<{
+  const lastId = Number(last.rows[0]?.id ?? 0);
+  const state = createState(profiles, lastId + 1);
+  const remembered = await client.query<{
     id: string;
     merchant: string;
     cents: string;
@@ -139,10 +146,12 @@ export async function readState(client: ClientBase, seed: number): Promise<Traff
   }>(
     `select payment_id::text as id, merchant_id::text as merchant, (amount * 100)::bigint::text as cents, status,
             (extract(epoch from payment_date) * 1000000)::bigint::text as paid
-     from public.payments where isfinite(payment_date) order by payment_id desc limit $1`,
-    [REMEMBERED_MAX],
+     from public.payments
+     where isfinite(payment_date) and (payment_id > $1 or payment_id % $2 = 0)
+     order by payment_id desc limit $3`,
+    [lastId - REMEMBERED_LATEST, strideOf(lastId), REMEMBERED_MAX],
   );
-  for (const { id, merchant, cents, status, paid } of latest.rows.reverse()) {
+  for (const { id, merchant, cents, status, paid } of remembered.rows.reverse()) {
     state.book.add({
       id: Number(id),
       merchantId: Number(merchant),
