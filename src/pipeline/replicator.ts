@@ -312,6 +312,7 @@ export class Replicator {
     await writer.flush(true);
     await sink.endSnapshot(relation, snapshot.consistentPoint);
     report.state = 'streaming';
+    report.rowsApplied += writer.rows;
     report.snapshot = null;
     report.snapshotLsn = snapshot.consistentPoint;
     failpoint('between_snapshots');
