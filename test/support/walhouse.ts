@@ -1,0 +1,135 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { StatusDocument } from '../../src/ops/status.js';
+
+const ROOT = new URL('../../', import.meta.url).pathname;
+const READY_MS = 60_000;
+
+export interface WalhouseOptions {
+  readonly postgresUrl: string;
+  readonly clickhouseUrl: string;
+  readonly database: string;
+  readonly slot: string;
+  readonly decoder?: 'auto' | 'wal2json' | 'pgoutput';
+  /** The `tables:` part, as YAML would have it. */
+  readonly tables: Record<string, object | null>;
+  readonly marts?: readonly string[];
+  readonly keys?: string;
+}
+
+/** `walhouse run` as its users run it: a process of its own, a configuration file, an HTTP API. */
+export class Walhouse {
+  readonly options: WalhouseOptions;
+  readonly #directory = mkdtempSync(join(tmpdir(), 'walhouse-test-'));
+  readonly #configPath: string;
+  url = '';
+  #child: ChildProcess | null = null;
+  #output = '';
+
+  constructor(options: WalhouseOptions) {
+    this.options = options;
+    this.#configPath = join(this.#directory, 'walhouse.yaml');
+  }
+
+  /** Standard output and error of all runs so far. */
+  get output(): string {
+    return this.#output;
+  }
+
+  get pid(): number | undefined {
+    return this.#child?.pid;
+  }
+
+  /** Starts the process; does not wait for anything but the start itself. */
+  async start(environment: Record<string, string> = {}): Promise<void> {
+    const port = await freePort();
+    this.url = `http://127.0.0.1:${port}`;
+    const { postgresUrl, clickhouseUrl, database, slot, decoder = 'auto', tables, marts = [] } = this.options;
+    writeFileSync(
+      this.#configPath,
+      // JSON is YAML.
+      JSON.stringify({
+        source: { url: postgresUrl, slot, publication: slot, decoder },
+        sink: { url: clickhouseUrl, database },
+        tables,
+        marts,
+        api: {
+          listen: `127.0.0.1:${port}`,
+          ...(this.options.keys === undefined ? {} : { keys: this.options.keys }),
+        },
+      }),
+    );
+    this.#child = spawn(
+      process.execPath,
+      ['--import', 'tsx', 'src/cli/main.ts', 'run', '--config', this.#configPath],
+      { cwd: ROOT, env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] },
+    );
+    for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
+      stream.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
+    }
+  }
+
+  /** Waits for the end of the process: its exit code, or the signal that ended it. */
+  async ended(): Promise<number | NodeJS.Signals> {
+    const child = this.#child!;
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+    return child.exitCode ?? child.signalCode!;
+  }
+
+  async kill(): Promise<void> {
+    this.#child?.kill('SIGKILL');
+    await this.ended();
+  }
+
+  /** SIGTERM; resolves to the exit code. */
+  async stop(): Promise<number | NodeJS.Signals> {
+    this.#child?.kill('SIGTERM');
+    return this.ended();
+  }
+
+  async status(): Promise<StatusDocument> {
+    return (await (await fetch(`${this.url}/v1/replication`)).json()) as StatusDocument;
+  }
+
+  /** Waits until the service has applied `lsn`. Fails at once, with its output, when the process has ended. */
+  async applied(lsn: string): Promise<void> {
+    const deadline = performance.now() + READY_MS;
+    let last = '';
+    while (performance.now() < deadline) {
+      if (this.#child!.exitCode !== null || this.#child!.signalCode !== null) break;
+      try {
+        const response = await fetch(
+          `${this.url}/v1/replication?min_lsn=${encodeURIComponent(lsn)}&wait_ms=5000`,
+        );
+        last = await response.text();
+        if (response.ok) return;
+        await sleep(50);
+      } catch {
+        await sleep(50); // It does not listen yet.
+      }
+    }
+    throw new Error(`walhouse did not apply ${lsn}: ${last}\n${this.#output}`);
+  }
+
+  async close(): Promise<void> {
+    if (this.#child !== null && this.#child.exitCode === null && this.#child.signalCode === null) {
+      await this.kill();
+    }
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
