@@ -1,0 +1,126 @@
+import { OpenAPIHono } from '@hono/zod-openapi';
+import type { Hono } from 'hono';
+import { createMiddleware } from 'hono/factory';
+import { routePath } from 'hono/route';
+import { Registry } from 'prom-client';
+import { loadDashboard } from '../ops/dashboard.js';
+import type { StatusDocument } from '../ops/status.js';
+import type { Log } from '../pipeline/log.js';
+import { COALESCE_LIMITS, Coalescer, type CoalesceLimits } from './coalesce.js';
+import { addressOf, requestIdOf, type ApiEnv } from './context.js';
+import { answerFailure, answerUnknown, invalidParts, type RouteName } from './failures.js';
+import { Guard } from './guard.js';
+import type { ApiKey } from './keys.js';
+import { ApiMetrics } from './metrics.js';
+import type { Positions } from './positions.js';
+import type { RateLimit } from './rate-limit.js';
+import type { RiskReader } from './risk.js';
+import { addOpsRoutes } from './routes-ops.js';
+import { addRiskRoutes } from './routes-risk.js';
+
+export interface ApiLimits {
+  /** For each key; for each address where there are no keys. */
+  readonly rate: RateLimit;
+  readonly coalesce: CoalesceLimits;
+}
+
+export const API_LIMITS: ApiLimits = {
+  rate: { perSecond: 5000, burst: 10_000 },
+  coalesce: COALESCE_LIMITS,
+};
+
+export interface ApiOptions {
+  readonly risk: RiskReader;
+  readonly positions: Positions;
+  readonly status: () => StatusDocument | Promise<StatusDocument>;
+  /** None: everybody may do everything, which is for a service on loopback only. */
+  readonly keys: readonly ApiKey[];
+  readonly log: Log;
+  readonly now?: () => number;
+  readonly limits?: Partial<ApiLimits>;
+  /** Where the API's metrics go, and what /metrics shows; one of its own when left out. */
+  readonly registry?: Registry;
+  readonly version?: string;
+}
+
+const DESCRIPTION = `Exact numbers at a stated position of the source's write-ahead log. Money is decimal text and
+64-bit ids are text. Every error is an RFC 9457 problem document with a \`fix\`.`;
+
+const SECURITY_HEADERS: readonly (readonly [string, string])[] = [
+  ['x-content-type-options', 'nosniff'],
+  ['referrer-policy', 'no-referrer'],
+  ['cross-origin-resource-policy', 'same-origin'],
+];
+const NO_CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'";
+
+/** The HTTP API. Opens no port: `serveApi` does, and tests ask `app.request` directly. */
+export function createApi(options: ApiOptions): Hono<ApiEnv> {
+  const { positions, status, log } = options;
+  const now = options.now ?? Date.now;
+  const limits = { ...API_LIMITS, ...options.limits };
+  const registry = options.registry ?? new Registry();
+
+  const coalescer = new Coalescer(options.risk, limits.coalesce, (lane, lookups, ok) =>
+    metrics.queried(lane, lookups, ok),
+  );
+  const metrics = new ApiMetrics(registry, () => coalescer.waiting);
+  const guard = new Guard({ keys: options.keys, rate: limits.rate, now });
+
+  const app = new OpenAPIHono<ApiEnv>({
+    defaultHook: (result) => {
+      if (!result.success) throw invalidParts(result.target, result.error);
+    },
+  });
+  app.use(everyRequest(log, metrics));
+  app.onError(answerFailure(log));
+  addRiskRoutes(app, { coalescer, positions, guard, now });
+  addOpsRoutes(app, { status, positions, guard, registry, dashboard: loadDashboard() });
+
+  app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer' });
+  const document = app.getOpenAPI31Document({
+    openapi: '3.1.0',
+    info: { title: 'Walhouse', version: options.version ?? '0', description: DESCRIPTION },
+  });
+  app.get('/openapi.json', guard.open(), (context) => context.json(document));
+
+  const documented = app.openAPIRegistry.definitions.flatMap((definition): RouteName[] =>
+    definition.type === 'route' ? [definition.route] : [],
+  );
+  app.notFound(
+    answerUnknown([...documented, { method: 'get', path: '/' }, { method: 'get', path: '/openapi.json' }]),
+  );
+  return app;
+}
+
+/** What every answer has, and what the log and the metrics learn of it. */
+function everyRequest(log: Log, metrics: ApiMetrics) {
+  return createMiddleware<ApiEnv>(async (context, next) => {
+    const startedMs = performance.now();
+    const requestId = requestIdOf(context);
+    context.set('requestId', requestId);
+    await next();
+
+    const { headers } = context.res;
+    for (const [name, value] of SECURITY_HEADERS) headers.set(name, value);
+    if (!headers.has('content-security-policy')) headers.set('content-security-policy', NO_CONTENT_POLICY);
+    headers.set('cache-control', 'no-store');
+    headers.set('x-request-id', requestId);
+
+    const ms = performance.now() - startedMs;
+    const { method } = context.req;
+    const { status } = context.res;
+    const matched = routePath(context, -1);
+    const route = matched === '*' || matched === '/*' ? 'unknown' : matched;
+    metrics.answered(route, method, status, ms / 1000);
+    const fields = {
+      requestId,
+      method,
+      route,
+      status,
+      ms: Math.round(ms * 10) / 10,
+      caller: context.get('caller') ?? addressOf(context),
+    };
+    if (status >= 500) log.warn(fields, 'answered');
+    else log.debug(fields, 'answered');
+  });
+}

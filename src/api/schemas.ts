@@ -1,0 +1,209 @@
+import { z } from '@hono/zod-openapi';
+import { parseLsn, type Lsn } from '../pipeline/lsn.js';
+import { STATES } from '../pipeline/state.js';
+import { TABLE_STATES, type StatusDocument } from '../ops/status.js';
+import { parseInt64 } from './int64.js';
+import { parseTimestamp, type Micros } from './timestamp.js';
+
+export const MERCHANTS_MAX = 1000;
+export const WAIT_MS_MAX = 30_000;
+
+const ID_RULE = 'must be a 64-bit integer in decimal digits';
+const ID_DOC = {
+  type: 'string',
+  pattern: '^(0|-?[1-9][0-9]{0,18})$',
+  description: "The source's key, a 64-bit integer as text, since JSON numbers lose digits.",
+  example: '42',
+} as const;
+
+/** Turns text into something, or says why it cannot. */
+function parsed<T>(parse: (text: string) => T | null, rule: string) {
+  return z.string().transform((text, context): T => {
+    const value = parse(text);
+    if (value !== null) return value;
+    context.addIssue({ code: 'custom', message: rule });
+    return z.NEVER;
+  });
+}
+
+const whole =
+  (max: number) =>
+  (text: string): number | null =>
+    /^\d{1,15}$/.test(text) && Number(text) <= max ? Number(text) : null;
+
+const merchantId = parsed<bigint>(parseInt64, ID_RULE);
+
+const at = parsed<Micros>(
+  parseTimestamp,
+  'must be an RFC 3339 timestamp with Z or an offset and at most microseconds, such as 2026-11-21T09:00:00.123456Z',
+)
+  .optional()
+  .openapi({
+    type: 'string',
+    format: 'date-time',
+    description:
+      "The window's end, to the microsecond; now when left out. At most one window length ahead of now, and no further back than payments are kept.",
+    example: '2026-11-21T09:00:00Z',
+  });
+
+const minLsn = parsed<Lsn>(parseLsn, 'must be a WAL position such as 0/16B3748').optional().openapi({
+  type: 'string',
+  pattern: '^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$',
+  description:
+    'Answer only once this WAL position is applied. A caller who wants to see its own commit asks Postgres for pg_current_wal_insert_lsn() after it.',
+  example: '0/16B3748',
+});
+
+const waitMs = parsed<number>(whole(WAIT_MS_MAX), `must be a whole number from 0 to ${WAIT_MS_MAX}`)
+  .optional()
+  .openapi({
+    type: 'integer',
+    minimum: 0,
+    maximum: WAIT_MS_MAX,
+    description:
+      'How long to wait for `min_lsn`, in milliseconds; 0 when left out. 503 when it is not reached in time.',
+    example: 500,
+  });
+
+const maxLagMs = parsed<number>(whole(Number.MAX_SAFE_INTEGER), 'must be a whole number of milliseconds')
+  .optional()
+  .openapi({
+    type: 'integer',
+    minimum: 0,
+    description: '503 rather than an answer from knowledge older than this.',
+    example: 1000,
+  });
+
+export const MerchantParams = z.object({
+  id: merchantId.openapi({ ...ID_DOC, param: { name: 'id', in: 'path' } }),
+});
+
+export const RiskQuery = z.strictObject({ at, min_lsn: minLsn, wait_ms: waitMs, max_lag_ms: maxLagMs });
+
+export const ReplicationQuery = z.strictObject({ min_lsn: minLsn, wait_ms: waitMs });
+
+export const MerchantList = z
+  .strictObject({
+    merchant_ids: z
+      .array(
+        z
+          .union([z.string(), z.number()], { error: ID_RULE })
+          .transform((value, context): bigint => {
+            // A number beyond 2^53 has lost digits before we see it.
+            const id =
+              typeof value === 'string'
+                ? parseInt64(value)
+                : Number.isSafeInteger(value)
+                  ? BigInt(value)
+                  : null;
+            if (id !== null) return id;
+            context.addIssue({
+              code: 'custom',
+              message: typeof value === 'number' ? `${ID_RULE}, and as text when it is beyond 2^53` : ID_RULE,
+            });
+            return z.NEVER;
+          })
+          .openapi({ ...ID_DOC, type: ['string', 'integer'] }),
+        { error: 'must be a list of merchant ids' },
+      )
+      .min(1, 'must name at least one merchant')
+      .max(MERCHANTS_MAX, `must name at most ${MERCHANTS_MAX} merchants`),
+  })
+  .openapi('MerchantList', { example: { merchant_ids: ['42', '43'] } });
+
+const timestamp = z.string().openapi({ format: 'date-time', example: '2026-11-21T09:00:00.000Z' });
+const lsn = z.string().openapi({ example: '0/16B3748' });
+const moneyText = z.string().openapi({ pattern: '^-?[0-9]+\\.[0-9]+$', example: '120.50' });
+
+const Numbers = z.object({ count: z.number().int(), amount: moneyText }).openapi('CountAndAmount');
+
+export const Window = z
+  .object({ from: timestamp, to: timestamp })
+  .openapi('Window', { description: '`from < payment_date <= to`, 168 hours.' });
+
+export const AsOf = z
+  .object({
+    lsn,
+    committed_at: timestamp.nullable(),
+    lag_ms: z.number().int(),
+  })
+  .openapi('AsOf', {
+    description:
+      'The answer is what SQL on Postgres would have given at `lsn`. `committed_at` is when the newest transaction before it was committed, and `lag_ms` how long ago, when the answer left, it was known to be all there was.',
+  });
+
+export const MerchantRisk = z
+  .object({
+    merchant_id: z.string().openapi({ example: '42' }),
+    window: Window,
+    rejected: Numbers,
+    total: Numbers,
+    as_of: AsOf,
+  })
+  .openapi('MerchantRisk');
+
+export const UnknownMerchant = z
+  .object({ merchant_id: z.string().openapi({ example: '43' }), found: z.literal(false) })
+  .openapi('UnknownMerchant');
+
+export const MerchantsRisk = z
+  .object({
+    window: Window,
+    as_of: AsOf,
+    merchants: z
+      .array(z.union([MerchantRisk.extend({ found: z.literal(true) }), UnknownMerchant]))
+      .openapi({ description: 'In the order asked. One position and one window for all of them.' }),
+  })
+  .openapi('MerchantsRisk');
+
+const ErrorParts = z
+  .object({ kind: z.string(), what: z.string(), why: z.string(), fix: z.string() })
+  .openapi('StatusError');
+
+const TableStatus = z
+  .object({
+    state: z.enum(TABLE_STATES),
+    rows_applied: z.number().int(),
+    quarantined: z.number().int(),
+    error: ErrorParts.nullable(),
+    snapshot: z
+      .object({
+        rows: z.number().int(),
+        percent: z.number().nullable(),
+        seconds_left: z.number().nullable(),
+      })
+      .nullable(),
+  })
+  .openapi('TableStatus');
+
+export const Status = z
+  .object({
+    state: z.enum(STATES),
+    applied_lsn: lsn.nullable(),
+    confirmed_lsn: lsn.nullable(),
+    source_lsn: lsn.nullable(),
+    lag_bytes: z.number().int().nullable(),
+    lag_ms: z.number().int().nullable(),
+    tables: z.record(z.string(), TableStatus),
+    error: ErrorParts.nullable(),
+    retry_at: timestamp.nullable(),
+  })
+  .openapi('Status') satisfies z.ZodType<StatusDocument>;
+
+export const Health = z
+  .object({ status: z.enum(['ok', 'failing']), state: z.enum(STATES), kind: z.string().optional() })
+  .openapi('Health');
+
+export const ProblemDocument = z
+  .object({
+    type: z.string().openapi({ example: 'urn:walhouse:problem:merchant_unknown' }),
+    title: z.string(),
+    status: z.number().int(),
+    detail: z.string(),
+    kind: z.string().openapi({ example: 'merchant_unknown', description: 'For programs; stable.' }),
+    fix: z.string().openapi({ description: 'What to do about it.' }),
+    invalid: z.array(z.object({ at: z.string(), detail: z.string() })).optional(),
+    retry_after_ms: z.number().int().optional(),
+    request_id: z.string().optional(),
+  })
+  .openapi('Problem', { description: 'RFC 9457.' });

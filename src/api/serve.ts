@@ -1,0 +1,203 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
+import type { Hono } from 'hono';
+import { WalhouseError } from '../pipeline/errors.js';
+import type { ApiEnv } from './context.js';
+import { problemDocument, problemHeaders, type ProblemParts } from './problem.js';
+
+export interface ServeOptions {
+  readonly host: string;
+  /** 0 for any that is free. */
+  readonly port: number;
+  /** Further names that the Host header may carry when `host` is loopback, such as a proxy's. */
+  readonly hosts?: readonly string[];
+  readonly limits?: Partial<ServeLimits>;
+}
+
+export interface ServeLimits {
+  readonly connectionsMax: number;
+  /** From the first byte of a request to the end of its headers. */
+  readonly headersMs: number;
+  /** From the first byte of a request to its last. */
+  readonly requestMs: number;
+  /** A connection on which nothing moves, a long wait_ms included. */
+  readonly idleMs: number;
+  /** Between two requests of one connection. */
+  readonly keepAliveMs: number;
+  /** How long `close` lets answers that are on their way finish. */
+  readonly closeMs: number;
+}
+
+export const SERVE_LIMITS: ServeLimits = {
+  connectionsMax: 4096,
+  headersMs: 10_000,
+  requestMs: 15_000,
+  idleMs: 60_000,
+  keepAliveMs: 65_000,
+  closeMs: 10_000,
+};
+
+export interface ServedApi {
+  /** `http://127.0.0.1:8080`, with the port that was taken. */
+  readonly url: string;
+  /** Accepts nothing more, finishes what was taken on, and cuts off what is left after a bound. */
+  close(): Promise<void>;
+}
+
+const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]|::1)$/i;
+
+export function isLoopback(host: string): boolean {
+  return LOOPBACK.test(host);
+}
+
+/**
+ * Serves the API on one address. On loopback the Host header must name loopback too, so that no web page can reach it
+ * through a name of its own that resolves here (DNS rebinding). Throws config_invalid when the address cannot be had.
+ */
+export async function serveApi(app: Hono<ApiEnv>, options: ServeOptions): Promise<ServedApi> {
+  const limits = { ...SERVE_LIMITS, ...options.limits };
+  const closing = new AbortController();
+  const names = isLoopback(options.host) ? (options.hosts ?? []).map((name) => name.toLowerCase()) : null;
+
+  const answer = getRequestListener(
+    (request, bindings) => app.fetch(request, { ...bindings, closing: closing.signal } as ApiEnv['Bindings']),
+    { errorHandler: () => problemResponse(BAD_REQUEST), overrideGlobalObjects: false },
+  );
+  const server = createServer(
+    {
+      headersTimeout: limits.headersMs,
+      requestTimeout: limits.requestMs,
+      keepAliveTimeout: limits.keepAliveMs,
+      connectionsCheckingInterval: Math.min(1000, limits.headersMs),
+      // Hono answers 400 itself, as a problem document.
+      requireHostHeader: false,
+    },
+    (incoming: IncomingMessage, outgoing: ServerResponse) => {
+      // A connection kept alive beyond this answer would hold up the closing.
+      if (closing.signal.aborted) outgoing.setHeader('connection', 'close');
+      if (names !== null && !namesLoopback(incoming.headers.host, names)) {
+        writeProblem(outgoing, WRONG_HOST);
+        return;
+      }
+      void answer(incoming, outgoing);
+    },
+  );
+  server.maxConnections = limits.connectionsMax;
+  server.timeout = limits.idleMs;
+  server.on('clientError', answerBrokenRequest);
+
+  await listen(server, options);
+  const { port } = server.address() as AddressInfo;
+  const shown = options.host.includes(':') ? `[${options.host.replace(/^\[|\]$/g, '')}]` : options.host;
+  return {
+    url: `http://${shown}:${port}`,
+    close: () => close(server, closing, limits.closeMs),
+  };
+}
+
+function listen(server: Server, { host, port }: ServeOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const onError = (error: NodeJS.ErrnoException): void => {
+      reject(
+        new WalhouseError('config_invalid', {
+          what: `the API cannot listen on ${host}:${port} (${error.code ?? error.message}).`,
+          why: 'Nobody could ask anything.',
+          fix:
+            error.code === 'EADDRINUSE'
+              ? 'stop what listens there, or set another port in api.listen'
+              : 'set an address of this machine, and a port above 1023, in api.listen',
+          cause: error,
+        }),
+      );
+    };
+    server.once('error', onError);
+    server.listen(port, host.replace(/^\[|\]$/g, ''), () => {
+      server.off('error', onError);
+      resolve();
+    });
+  });
+}
+
+function close(server: Server, closing: AbortController, closeMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const cutOff = setTimeout(() => server.closeAllConnections(), closeMs);
+    server.close(() => {
+      clearTimeout(cutOff);
+      resolve();
+    });
+    closing.abort(new Error('the server is closing'));
+    server.closeIdleConnections();
+  });
+}
+
+function namesLoopback(header: string | undefined, names: readonly string[]): boolean {
+  if (header === undefined) return false;
+  const name = header.replace(/:\d*$/, '').toLowerCase();
+  return isLoopback(name) || names.includes(name);
+}
+
+const BAD_REQUEST: ProblemParts = {
+  status: 400,
+  kind: 'request_malformed',
+  title: 'This is not a request that can be read.',
+  detail: 'The request line or a header is not valid HTTP.',
+  fix: 'use an HTTP client',
+};
+const TOO_SLOW: ProblemParts = {
+  status: 408,
+  kind: 'request_too_slow',
+  title: 'The request did not arrive in time.',
+  detail: 'The connection is closed.',
+  fix: 'send the whole request at once',
+};
+const HEADERS_TOO_LARGE: ProblemParts = {
+  status: 431,
+  kind: 'headers_too_large',
+  title: 'The headers are too large.',
+  detail: 'Address and headers may have 16 kB together.',
+  fix: 'send fewer or shorter headers, and long lists of merchants with POST /v1/merchants/risk',
+};
+const WRONG_HOST: ProblemParts = {
+  status: 421,
+  kind: 'host_unknown',
+  title: 'The Host header names another service.',
+  detail: 'This service listens on loopback and answers only to localhost, 127.0.0.1 and [::1].',
+  fix: 'ask for http://localhost or http://127.0.0.1',
+};
+
+function problemResponse(parts: ProblemParts): Response {
+  return new Response(JSON.stringify(problemDocument(parts, null)), {
+    status: parts.status,
+    headers: problemHeaders(parts),
+  });
+}
+
+function writeProblem(outgoing: ServerResponse, parts: ProblemParts): void {
+  const body = JSON.stringify(problemDocument(parts, null));
+  outgoing.writeHead(parts.status, { ...problemHeaders(parts), 'content-length': Buffer.byteLength(body) });
+  outgoing.end(body);
+}
+
+/** What Node could not read as HTTP, or not in time, never becomes a request; the answer is written by hand. */
+function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const parts =
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? TOO_SLOW
+      : error.code === 'HPE_HEADER_OVERFLOW'
+        ? HEADERS_TOO_LARGE
+        : BAD_REQUEST;
+  const body = JSON.stringify(problemDocument(parts, null));
+  const head = Object.entries({
+    ...problemHeaders(parts),
+    'content-length': String(Buffer.byteLength(body)),
+    connection: 'close',
+  });
+  socket.end(
+    `HTTP/1.1 ${parts.status} ${parts.title}\r\n${head.map(([name, value]) => `${name}: ${value}\r\n`).join('')}\r\n${body}`,
+  );
+}

@@ -1,0 +1,40 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+
+/** The dashboard: one document with its style and script in it, so it needs nothing but this one answer. */
+export interface Dashboard {
+  readonly html: string;
+  /** Lets exactly this style and this script run, and nothing be loaded from anywhere else. */
+  readonly contentSecurityPolicy: string;
+}
+
+/** Reads the page's three parts, which lie beside this file, and puts them together. */
+export function loadDashboard(): Dashboard {
+  const style = readPart('style.css');
+  const script = readPart('page.js');
+  // Functions as replacements, since "$&" in a text would mean something.
+  const html = readPart('page.html')
+    .replace('/* style */', () => style)
+    .replace('/* script */', () => script);
+  return {
+    html,
+    contentSecurityPolicy: [
+      "default-src 'none'",
+      `style-src ${hashOf(style)}`,
+      `script-src ${hashOf(script)}`,
+      "connect-src 'self'",
+      'img-src data:',
+      "base-uri 'none'",
+      "form-action 'none'",
+      "frame-ancestors 'none'",
+    ].join('; '),
+  };
+}
+
+function readPart(name: string): string {
+  return readFileSync(new URL(`./dashboard/${name}`, import.meta.url), 'utf8');
+}
+
+function hashOf(text: string): string {
+  return `'sha256-${createHash('sha256').update(text, 'utf8').digest('base64')}'`;
+}

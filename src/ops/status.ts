@@ -1,0 +1,54 @@
+import type { State } from '../pipeline/state.js';
+
+/** A failure as status shows it: the parts of a WalhouseError. */
+export interface StatusError {
+  readonly kind: string;
+  readonly what: string;
+  readonly why: string;
+  readonly fix: string;
+}
+
+export interface SnapshotStatus {
+  /** Rows read so far. */
+  readonly rows: number;
+  /** Of the planner's estimate; null while that says nothing. */
+  readonly percent: number | null;
+  readonly seconds_left: number | null;
+}
+
+/** `waiting` for its snapshot to begin; `stopped` on an error of its own while others go on. */
+export const TABLE_STATES = ['waiting', 'snapshotting', 'streaming', 'stopped'] as const;
+
+export interface TableStatus {
+  readonly state: (typeof TABLE_STATES)[number];
+  /** Row changes stored since this process began, the snapshot's rows among them. */
+  readonly rows_applied: number;
+  /** Rows that could not be stored exactly and wait in quarantine. */
+  readonly quarantined: number;
+  readonly error: StatusError | null;
+  /** While `state` is `snapshotting`. */
+  readonly snapshot: SnapshotStatus | null;
+}
+
+/**
+ * How replication stands: `GET /v1/replication` and `walhouse status --json` are this document.
+ * Positions are WAL positions as Postgres writes them, null before they are known.
+ */
+export interface StatusDocument {
+  readonly state: State;
+  /** Every transaction whose commit starts before it is in ClickHouse. */
+  readonly applied_lsn: string | null;
+  /** What Postgres has been told it may forget. */
+  readonly confirmed_lsn: string | null;
+  /** The end of the source's WAL when it was last asked. */
+  readonly source_lsn: string | null;
+  /** From `applied_lsn` to `source_lsn`. */
+  readonly lag_bytes: number | null;
+  /** How long ago what is in ClickHouse was all there was. */
+  readonly lag_ms: number | null;
+  readonly tables: Readonly<Record<string, TableStatus>>;
+  /** What keeps the whole from going on; null while nothing does. */
+  readonly error: StatusError | null;
+  /** When the next attempt is made, RFC 3339, while `state` is `retrying`. */
+  readonly retry_at: string | null;
+}
