@@ -29,7 +29,7 @@ export interface Service {
 /** Puts the rooms together as the configuration says. The API listens at once and answers 503 until it knows better. */
 export async function startService(config: Config, log: Log): Promise<Service> {
   const keys = parseKeys(config.api.keys ?? '');
-  const client = createSinkClient({ url: config.sink.url });
+  const client = createSinkClient(config.sink.url);
   const sink = openSink({
     client,
     database: config.sink.database,
