@@ -20,8 +20,8 @@ export function loadDashboard(): Dashboard {
     html,
     contentSecurityPolicy: [
       "default-src 'none'",
-      `style-src ${hashOf(style)}`,
-      `script-src ${hashOf(script)}`,
+      `style-src ${hashOf(html, 'style')}`,
+      `script-src ${hashOf(html, 'script')}`,
       "connect-src 'self'",
       'img-src data:',
       "base-uri 'none'",
@@ -35,6 +35,9 @@ function readPart(name: string): string {
   return readFileSync(new URL(`./dashboard/${name}`, import.meta.url), 'utf8');
 }
 
-function hashOf(text: string): string {
-  return `'sha256-${createHash('sha256').update(text, 'utf8').digest('base64')}'`;
+/** The hash that browsers compare: of everything between the tags, white space too. */
+function hashOf(html: string, tag: string): string {
+  const content = new RegExp(`<${tag}[^>]*>([^]*?)</${tag}>`).exec(html)?.[1];
+  if (content === undefined) throw new Error(`the dashboard has no <${tag}>`);
+  return `'sha256-${createHash('sha256').update(content, 'utf8').digest('base64')}'`;
 }

@@ -144,7 +144,7 @@ function showHistory(lagMs) {
 }
 
 function showTables(tables) {
-  const rows = tables.map(([name, table]) => {
+  const rows = tables.flatMap(([name, table]) => {
     const row = element('tr');
     const title = element('th', name);
     title.scope = 'row';
@@ -164,16 +164,26 @@ function showTables(tables) {
       if (left !== null) parts.push(`${duration(left * 1000)} left`);
       state.append(element('br'), progress, element('div', parts.join(', '), 'quiet'));
     }
-    if (table.error !== null) {
-      state.append(element('div', `${table.error.what} ${table.error.why}`));
-      state.append(element('div', `What to do: ${table.error.fix}`));
-    }
+    const applied = element('td', number.format(table.rows_applied), 'number');
+    applied.dataset.label = 'Changes applied';
     const quarantined = element('td', number.format(table.quarantined), 'number');
+    quarantined.dataset.label = 'Quarantined';
     if (table.quarantined > 0) quarantined.classList.add('warn-text');
-    row.append(title, state, element('td', number.format(table.rows_applied), 'number'), quarantined);
-    return row;
+    row.append(title, state, applied, quarantined);
+    return table.error === null ? [row] : [row, remark(table.error)];
   });
   $('tables').replaceChildren(...rows);
+}
+
+function remark({ what, why, fix }) {
+  const row = element('tr', undefined, 'remark');
+  const cell = element('td');
+  cell.colSpan = 4;
+  const box = element('div', undefined, 'trouble');
+  box.append(element('p', `${what} ${why}`), element('p', `What to do: ${fix}`));
+  cell.append(box);
+  row.append(cell);
+  return row;
 }
 
 function askForKey(refused) {
