@@ -1,0 +1,139 @@
+import { Client, Pool, type ClientConfig } from 'pg';
+import { WalhouseError } from '../pipeline/errors.js';
+import { sourceError } from './source-error.js';
+
+/**
+ * Settings that change the text of values or end a session, pinned on every connection, the replication one
+ * included: Postgres formats values in the session that sends them, whatever the role or database has set.
+ */
+const SESSION_SETTINGS: Readonly<Record<string, string>> = {
+  TimeZone: 'UTC',
+  DateStyle: 'ISO,MDY',
+  IntervalStyle: 'postgres',
+  extra_float_digits: '1',
+  bytea_output: 'hex',
+  client_encoding: 'UTF8',
+  standard_conforming_strings: 'on',
+  search_path: 'pg_catalog',
+  client_min_messages: 'warning',
+  lc_monetary: 'C',
+  statement_timeout: '0',
+  idle_in_transaction_session_timeout: '0',
+  // Exists since Postgres 14, the oldest that is supported.
+  idle_session_timeout: '0',
+};
+
+/** Long enough for a migration to let go of its table, short enough that somebody hears of it. */
+const LOCK_TIMEOUT = '60s';
+
+const CONNECT_TIMEOUT_MS = 10_000;
+const KEEPALIVE_DELAY_MS = 10_000;
+
+/** Where we connect to, as it may be shown: no password. */
+export interface Target {
+  readonly host: string;
+  readonly database: string;
+  readonly user: string;
+}
+
+/** Reads the URL; throws `config_invalid` without repeating it, since it may hold a password. */
+export function parseTarget(url: string): Target {
+  const parsed = parseUrl(url);
+  const host = parsed.searchParams.get('host') ?? decodeURIComponent(parsed.hostname);
+  const user = decodeURIComponent(parsed.username) || (process.env['PGUSER'] ?? process.env['USER'] ?? '');
+  return {
+    host: `${host || 'localhost'}${parsed.port === '' ? '' : `:${parsed.port}`}`,
+    database: decodeURIComponent(parsed.pathname.slice(1)) || user,
+    user,
+  };
+}
+
+function parseUrl(url: string): URL {
+  const parsed = URL.canParse(url) ? new URL(url) : null;
+  if (parsed === null || !/^postgres(ql)?:$/.test(parsed.protocol)) {
+    throw new WalhouseError('config_invalid', {
+      what: 'source.url is not a postgres:// URL.',
+      why: 'Walhouse cannot tell which server to read from.',
+      fix: 'set source.url to postgres://USER:PASSWORD@HOST:PORT/DATABASE',
+    });
+  }
+  return parsed;
+}
+
+export type ConnectionKind = 'sql' | 'replication';
+
+/** What `pg` needs to connect with every session setting pinned. */
+export function clientConfig(url: string, kind: ConnectionKind): ClientConfig {
+  const parsed = parseUrl(url);
+  // A new slot waits, through locks, for every transaction that is open, however long that takes.
+  const settings = { ...SESSION_SETTINGS, lock_timeout: kind === 'sql' ? LOCK_TIMEOUT : '0' };
+  const pinned = Object.entries(settings).map(([name, value]) => `-c ${name}=${value}`);
+  // Last one wins, so what the URL asks for cannot undo what is pinned.
+  const options = [parsed.searchParams.get('options') ?? '', ...pinned].join(' ').trim();
+  parsed.searchParams.set('options', options);
+  if (!parsed.searchParams.has('application_name')) parsed.searchParams.set('application_name', 'walhouse');
+  return {
+    connectionString: parsed.href,
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEPALIVE_DELAY_MS,
+  };
+}
+
+/** Opens one connection; rejects with a WalhouseError. */
+export async function connect(url: string, kind: ConnectionKind): Promise<Client> {
+  const target = parseTarget(url);
+  const config = clientConfig(url, kind);
+  const client = new Client(
+    kind === 'sql' ? config : ({ ...config, replication: 'database' } as ClientConfig),
+  );
+  // A connection that breaks while nobody waits on it must not end the process; the next query on it fails.
+  client.on('error', () => {});
+  try {
+    await client.connect();
+    await relax(client);
+    return client;
+  } catch (error) {
+    destroy(client);
+    throw sourceError(error, target, 'connect');
+  }
+}
+
+/** A small pool for catalog queries; connections that broke are replaced. */
+export function openPool(url: string): Pool {
+  const pool = new Pool({ ...clientConfig(url, 'sql'), max: 2, idleTimeoutMillis: 60_000 });
+  pool.on('error', () => {});
+  return pool;
+}
+
+/** Settings that older servers do not know, so they cannot be asked for at start-up. */
+export async function relax(client: Client): Promise<void> {
+  const version = await client.query<{ server_version_num: string }>('show server_version_num');
+  if (Number(version.rows[0]!.server_version_num) >= 170_000)
+    await client.query('set transaction_timeout = 0');
+}
+
+interface Wired {
+  readonly connection: { readonly stream: import('node:net').Socket };
+}
+
+/** The socket under a client; `pg` does not type it, but backpressure and a prompt end need it. */
+export function socketOf(client: Client): import('node:net').Socket {
+  return (client as unknown as Wired).connection.stream;
+}
+
+/** Ends a connection now, whatever it is doing. */
+export function destroy(client: Client): void {
+  socketOf(client).destroy();
+  client.end().catch(() => {});
+}
+
+/** Quotes an identifier for SQL and for replication commands alike. */
+export function quoteName(name: string): string {
+  return `"${name.replaceAll('"', '""')}"`;
+}
+
+/** Quotes a string for replication commands, whose grammar knows no escapes but the doubled quote. */
+export function quoteText(text: string): string {
+  return `'${text.replaceAll("'", "''")}'`;
+}

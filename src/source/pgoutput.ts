@@ -1,0 +1,292 @@
+import type { ChangeHandler } from '../pipeline/change.js';
+import type { Relation } from '../pipeline/relation.js';
+import { ABSENT, NULL, Tuple } from '../pipeline/tuple.js';
+import { decodeFailed, hasKey, identityLost, oldImage, schemaChanged, type Decoder } from './decoder.js';
+
+/** Microseconds from 1970-01-01 to 2000-01-01, where Postgres counts from. */
+const POSTGRES_EPOCH_US = 946_684_800_000_000n;
+
+const BEGIN = 0x42;
+const COMMIT = 0x43;
+const DELETE = 0x44;
+const INSERT = 0x49;
+const KEY = 0x4b;
+const MESSAGE = 0x4d;
+const NEW = 0x4e;
+const OLD_OR_ORIGIN = 0x4f;
+const RELATION = 0x52;
+const TRUNCATE = 0x54;
+const UPDATE = 0x55;
+const TYPE = 0x59;
+
+const VALUE_NULL = 0x6e;
+const VALUE_TEXT = 0x74;
+const VALUE_UNCHANGED = 0x75;
+
+/** What a Relation message said: how the columns on the wire map to ours. Null for tables that are not configured. */
+interface Wire {
+  readonly relation: Relation;
+  readonly columns: Int32Array;
+  /** 1 where the wire's column belongs to the old key. */
+  readonly isKey: Uint8Array;
+  /** Every column of the relation is on the wire. */
+  readonly complete: boolean;
+}
+
+/** Decoder of pgoutput, protocol version 1, values as text. */
+export class PgoutputDecoder implements Decoder {
+  readonly #handler: ChangeHandler;
+  readonly #relations: ReadonlyMap<string, Relation>;
+  readonly #oids: ReadonlyMap<number, Relation>;
+  readonly #wires = new Map<number, Wire | null>();
+  readonly #row = new Tuple();
+  readonly #old = new Tuple();
+  #bytes: Buffer = Buffer.alloc(0);
+  #at = 0;
+  #open = false;
+  #told = false;
+  #commitLsn = 0n;
+  #committedAtUs = 0n;
+  #xid = 0;
+
+  constructor(relations: readonly Relation[], handler: ChangeHandler) {
+    this.#handler = handler;
+    this.#relations = new Map(relations.map((relation) => [relation.id, relation]));
+    this.#oids = new Map(relations.map((relation) => [relation.oid, relation]));
+  }
+
+  get open(): boolean {
+    return this.#open;
+  }
+
+  decode(message: Buffer): void {
+    this.#bytes = message;
+    this.#at = 1;
+    switch (message[0]) {
+      case INSERT:
+        return this.#insert();
+      case UPDATE:
+        return this.#update();
+      case DELETE:
+        return this.#delete();
+      case BEGIN:
+        return this.#begin();
+      case COMMIT:
+        return this.#commit();
+      case RELATION:
+        return this.#relation();
+      case TRUNCATE:
+        return this.#truncate();
+      case TYPE:
+      case OLD_OR_ORIGIN:
+      case MESSAGE:
+        return;
+      default:
+        throw this.#failed('unknown message');
+    }
+  }
+
+  #begin(): void {
+    if (this.#open) throw this.#failed('a transaction inside another');
+    this.#need(20); // commit position, commit time, transaction id
+    this.#commitLsn = this.#bytes.readBigUInt64BE(1);
+    this.#committedAtUs = this.#bytes.readBigInt64BE(9) + POSTGRES_EPOCH_US;
+    this.#xid = this.#bytes.readUInt32BE(17);
+    this.#open = true;
+    this.#told = false;
+  }
+
+  #commit(): void {
+    if (!this.#open) throw this.#failed('a commit without its begin');
+    this.#need(25); // flags, commit position, end position, commit time
+    const commitLsn = this.#bytes.readBigUInt64BE(2);
+    const endLsn = this.#bytes.readBigUInt64BE(10);
+    if (commitLsn !== this.#commitLsn) throw this.#failed('a commit of another transaction');
+    this.#open = false;
+    if (this.#told) this.#handler.commit({ commitLsn, endLsn });
+  }
+
+  /** Tells of the transaction once its first change is known to count. */
+  #tell(): void {
+    if (this.#told) return;
+    if (!this.#open) throw this.#failed('a change outside a transaction');
+    this.#told = true;
+    this.#handler.begin({
+      commitLsn: this.#commitLsn,
+      committedAtUs: this.#committedAtUs,
+      xid: this.#xid,
+    });
+  }
+
+  #insert(): void {
+    const wire = this.#wire();
+    if (wire === null) return;
+    if (this.#byte() !== NEW) throw this.#failed('an insert without its row');
+    this.#tuple(wire, this.#row);
+    this.#tell();
+    this.#handler.insert(wire.relation, this.#row);
+  }
+
+  #update(): void {
+    const wire = this.#wire();
+    if (wire === null) return;
+    const { relation } = wire;
+    let marker = this.#byte();
+    const full = marker === OLD_OR_ORIGIN;
+    const hasOld = full || marker === KEY;
+    if (hasOld) {
+      this.#oldTuple(wire, full);
+      marker = this.#byte();
+    }
+    if (marker !== NEW) throw this.#failed('an update without its row');
+    this.#tuple(wire, this.#row);
+    const old = hasOld ? oldImage(relation, this.#old, this.#row, full) : null;
+    if (!hasKey(relation, this.#row)) throw identityLost(relation);
+    this.#tell();
+    this.#handler.update(relation, old, this.#row);
+  }
+
+  #delete(): void {
+    const wire = this.#wire();
+    if (wire === null) return;
+    const marker = this.#byte();
+    if (marker !== OLD_OR_ORIGIN && marker !== KEY) throw this.#failed('a delete without its row');
+    this.#oldTuple(wire, marker === OLD_OR_ORIGIN);
+    this.#tell();
+    this.#handler.delete(wire.relation, this.#old);
+  }
+
+  #truncate(): void {
+    this.#need(6);
+    const count = this.#bytes.readUInt32BE(1);
+    this.#at = 6;
+    this.#need(count * 4);
+    const relations: Relation[] = [];
+    for (let index = 0; index < count; index += 1) {
+      const wire = this.#wire();
+      if (wire !== null) relations.push(wire.relation);
+    }
+    if (relations.length === 0) return;
+    this.#tell();
+    this.#handler.truncate(relations);
+  }
+
+  /** Reads a relation's oid; null when the table is not configured. */
+  #wire(): Wire | null {
+    this.#need(4);
+    const oid = this.#bytes.readUInt32BE(this.#at);
+    this.#at += 4;
+    const wire = this.#wires.get(oid);
+    if (wire === undefined) throw this.#failed('a change of a table that was not described');
+    return wire;
+  }
+
+  #relation(): void {
+    this.#need(4);
+    const oid = this.#bytes.readUInt32BE(this.#at);
+    this.#at += 4;
+    const id = `${this.#string() || 'pg_catalog'}.${this.#string()}`;
+    const relation = this.#relations.get(id);
+    const known = this.#oids.get(oid);
+    if (known !== undefined && known !== relation) throw schemaChanged(known, `it is called ${id} now`);
+    if (relation === undefined) {
+      this.#wires.set(oid, null);
+      return;
+    }
+    if (known === undefined) throw schemaChanged(relation, 'the table was dropped and made again');
+    this.#need(3);
+    this.#at += 1; // Its replica identity; what matters of it is in the columns' flags.
+    const count = this.#bytes.readUInt16BE(this.#at);
+    this.#at += 2;
+    const columns = new Int32Array(count);
+    const isKey = new Uint8Array(count);
+    let next = 0;
+    for (let index = 0; index < count; index += 1) {
+      isKey[index] = this.#byte() & 1;
+      const name = this.#string();
+      this.#need(8);
+      this.#at += 8;
+      // Generated columns are not published before Postgres 18, and later only where that is asked for.
+      while (relation.columns[next]?.generated === true && relation.columns[next]!.name !== name) next += 1;
+      if (relation.columns[next]?.name !== name)
+        throw schemaChanged(relation, columnAt(relation, next, name));
+      columns[index] = next;
+      next += 1;
+    }
+    while (relation.columns[next]?.generated === true) next += 1;
+    if (next < relation.columns.length)
+      throw schemaChanged(relation, `column ${relation.columns[next]!.name} is gone`);
+    this.#wires.set(oid, { relation, columns, isKey, complete: count === relation.columns.length });
+  }
+
+  #oldTuple(wire: Wire, full: boolean): void {
+    const { relation, isKey, columns } = wire;
+    this.#tuple(wire, this.#old);
+    if (!full) {
+      // Columns outside the key are sent as nulls that mean nothing.
+      for (let index = 0; index < columns.length; index += 1) {
+        if (isKey[index] === 0) this.#old.start[columns[index]!] = ABSENT;
+      }
+    }
+    if (!hasKey(relation, this.#old)) throw identityLost(relation);
+  }
+
+  #tuple(wire: Wire, tuple: Tuple): void {
+    const bytes = this.#bytes;
+    const { columns } = wire;
+    const { start, end } = tuple;
+    let at = this.#at;
+    const length = bytes.length;
+    tuple.bytes = bytes;
+    tuple.count = wire.relation.columns.length;
+    if (!wire.complete) start.fill(ABSENT, 0, tuple.count);
+    if (at + 2 > length || ((bytes[at]! << 8) | bytes[at + 1]!) !== columns.length)
+      throw this.#failed('a row with another number of columns than its table');
+    at += 2;
+    for (let index = 0; index < columns.length; index += 1) {
+      const column = columns[index]!;
+      const kind = bytes[at];
+      at += 1;
+      if (kind === VALUE_TEXT) {
+        if (at + 4 > length) throw this.#failed('a value that is cut off');
+        const size = (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
+        at += 4;
+        if (size < 0 || size > length - at) throw this.#failed('a value that is cut off');
+        start[column] = at;
+        at += size;
+        end[column] = at;
+      } else if (kind === VALUE_NULL) start[column] = NULL;
+      else if (kind === VALUE_UNCHANGED) start[column] = ABSENT;
+      else throw this.#failed('a value of an unknown kind');
+    }
+    this.#at = at;
+  }
+
+  #byte(): number {
+    this.#need(1);
+    const byte = this.#bytes[this.#at]!;
+    this.#at += 1;
+    return byte;
+  }
+
+  #string(): string {
+    const end = this.#bytes.indexOf(0, this.#at);
+    if (end < 0) throw this.#failed('a name without its end');
+    const text = this.#bytes.toString('utf8', this.#at, end);
+    this.#at = end + 1;
+    return text;
+  }
+
+  #need(bytes: number): void {
+    if (this.#at + bytes > this.#bytes.length) throw this.#failed('it is cut off');
+  }
+
+  #failed(reason: string): Error {
+    return decodeFailed('pgoutput', reason, this.#at);
+  }
+}
+
+function columnAt(relation: Relation, index: number, name: string): string {
+  const expected = relation.columns[index]?.name;
+  return expected === undefined ? `column ${name} is new` : `column ${name} stands where ${expected} was`;
+}

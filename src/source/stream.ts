@@ -1,0 +1,317 @@
+import type { Client } from 'pg';
+import { LogicalReplicationService } from 'pg-logical-replication';
+import type { ChangeHandler } from '../pipeline/change.js';
+import { WalhouseError } from '../pipeline/errors.js';
+import type { Log } from '../pipeline/log.js';
+import { formatLsn, lsnFrom, type Lsn } from '../pipeline/lsn.js';
+import type { Relation } from '../pipeline/relation.js';
+import type { ChangeStream } from '../pipeline/source.js';
+import { clientConfig, relax, socketOf, type Target } from './connection.js';
+import { identityLost, type Decoder } from './decoder.js';
+import { NUMBERS_AS_STRINGS, startReplication } from './plugin-options.js';
+import { PgoutputDecoder } from './pgoutput.js';
+import { slotInUse, slotMissing, type Plugin } from './slot.js';
+import { sourceError } from './source-error.js';
+import { Wal2jsonDecoder } from './wal2json.js';
+
+/** How often the server is told that we live, unless its own timeout asks for more. */
+const ALIVE_MS_MAX = 10_000;
+const ALIVE_MS_MIN = 100;
+/** A ping that was not answered for so long may be sent again. */
+const PING_AGAIN_MS = 1_000;
+
+export interface StreamOptions {
+  readonly url: string;
+  readonly target: Target;
+  readonly slot: string;
+  readonly publication: string;
+  readonly plugin: () => Promise<Plugin>;
+  readonly relations: readonly Relation[];
+  readonly log: Log;
+  /** A connection that says nothing for so long, although it was pinged, is given up. */
+  readonly silentAfterMs: number;
+  /** Reads where the slot stands; null when it does not exist. */
+  readonly readSlot: () => Promise<{ readonly confirmedLsn: Lsn } | null>;
+  /** The server's wal_sender_timeout in milliseconds; 0 when it has none. */
+  readonly senderTimeoutMs: () => Promise<number>;
+  readonly slotHolder: () => Promise<string | null>;
+}
+
+/**
+ * One run of START_REPLICATION, carried by pg-logical-replication with its timer, its acknowledgements and its flow control
+ * off: the timer would confirm what was merely received, and its acknowledge adds one to the position it is given.
+ */
+export class PostgresStream implements ChangeStream {
+  readonly #options: StreamOptions;
+  readonly #service: LogicalReplicationService;
+  #client: Client | null = null;
+  #decoder: Decoder | null = null;
+  #handler: ChangeHandler | null = null;
+  #settle: ((error: unknown) => void) | null = null;
+  #ended = false;
+  #ran = false;
+  #streaming = false;
+  #paused = false;
+  #confirmed: Lsn = 0n;
+  #pingedAtMs: number | null = null;
+  /** Something came since the last look. */
+  #heard = false;
+  #heardAtMs = 0;
+  #timer: NodeJS.Timeout | null = null;
+
+  constructor(options: StreamOptions) {
+    this.#options = options;
+    this.#service = new LogicalReplicationService(clientConfig(options.url, 'replication'), {
+      acknowledge: { auto: false, timeoutSeconds: 0 },
+      flowControl: { enabled: false },
+    });
+    this.#service.on('error', (error) => this.#fail(error));
+    this.#service.on('start', () => this.#started());
+    this.#service.on('heartbeat', (lsn, sentAtMs, wantsReply) => {
+      this.#keepalive(lsnFrom(lsn), sentAtMs, wantsReply);
+    });
+  }
+
+  async run(handler: ChangeHandler): Promise<void> {
+    if (this.#ran) throw new Error('a stream runs once');
+    this.#ran = true;
+    if (this.#ended) return;
+    this.#handler = handler;
+    const settled = new Promise<void>((resolve, reject) => {
+      this.#settle = (error) => (error === undefined ? resolve() : reject(error as Error));
+    });
+    settled.catch(() => {}); // It may be settled before it is awaited.
+    try {
+      await this.#start(handler);
+    } catch (error) {
+      this.#fail(error);
+    }
+    try {
+      await settled;
+    } catch (error) {
+      throw await this.#named(error);
+    } finally {
+      await this.#teardown();
+    }
+  }
+
+  pause(): void {
+    this.#paused = true;
+    // Before the stream has begun its own answers must get through.
+    if (this.#streaming && this.#client !== null) socketOf(this.#client).pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#heard = true; // Being paused is no silence of the server's.
+    if (this.#client !== null) socketOf(this.#client).resume();
+  }
+
+  confirm(lsn: Lsn): void {
+    if (lsn > this.#confirmed) this.#confirmed = lsn;
+    this.#sendStatus(false);
+  }
+
+  ping(confirmed: Lsn): void {
+    if (confirmed > this.#confirmed) this.#confirmed = confirmed;
+    // Answers that nobody reads, or that queue behind data, would pile up at the server.
+    const now = Date.now();
+    if (this.#paused || (this.#pingedAtMs !== null && now - this.#pingedAtMs < PING_AGAIN_MS)) return;
+    this.#pingedAtMs = now;
+    this.#sendStatus(true);
+  }
+
+  async close(): Promise<void> {
+    this.#end(undefined);
+    await this.#teardown();
+  }
+
+  async #start(handler: ChangeHandler): Promise<void> {
+    const options = this.#options;
+    const slot = await options.readSlot();
+    if (this.#ended) return;
+    if (slot === null) throw slotMissing(options.slot, options.target, null);
+    // An older position than the slot's own would move it back on servers that allow that.
+    if (slot.confirmedLsn > this.#confirmed) this.#confirmed = slot.confirmedLsn;
+    const senderTimeoutMs = await options.senderTimeoutMs();
+    const name = await options.plugin();
+    if (this.#ended) return;
+    this.#decoder =
+      name === 'pgoutput'
+        ? new PgoutputDecoder(options.relations, handler)
+        : new Wal2jsonDecoder(options.relations, handler);
+    const plugin = new StreamPlugin({
+      plugin: name,
+      command: (numbersAsStrings) =>
+        startReplication(options.slot, {
+          plugin: name,
+          publication: options.publication,
+          relations: options.relations,
+          numbersAsStrings,
+        }),
+      onClient: (client) => this.#connected(client, senderTimeoutMs),
+      onMessage: (message) => this.#message(message),
+    });
+    this.#service.subscribe(plugin, options.slot).then(
+      () => this.#fail(this.#serverLeft()),
+      (error: unknown) => this.#fail(error),
+    );
+  }
+
+  #connected(client: Client, senderTimeoutMs: number): void {
+    this.#client = client;
+    if (this.#ended) {
+      socketOf(client).destroy();
+      return;
+    }
+    client.on('notice', (notice) => this.#notice(notice.message ?? ''));
+    const aliveMs =
+      senderTimeoutMs === 0
+        ? ALIVE_MS_MAX
+        : Math.max(ALIVE_MS_MIN, Math.min(ALIVE_MS_MAX, senderTimeoutMs / 4));
+    this.#heardAtMs = Date.now();
+    this.#timer = setInterval(
+      () => this.#tick(),
+      Math.max(ALIVE_MS_MIN, Math.min(aliveMs, this.#options.silentAfterMs / 4)),
+    );
+  }
+
+  #started(): void {
+    this.#streaming = true;
+    if (this.#paused && this.#client !== null) socketOf(this.#client).pause();
+    this.#sendStatus(false);
+  }
+
+  #message(message: Buffer): void {
+    if (this.#ended) return;
+    this.#heard = true;
+    try {
+      this.#decoder!.decode(message);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #keepalive(walEnd: Lsn, sentAtMs: number, wantsReply: boolean): void {
+    if (this.#ended) return;
+    this.#heard = true;
+    this.#pingedAtMs = null;
+    if (wantsReply) this.#sendStatus(false);
+    if (this.#decoder === null || this.#decoder.open) return;
+    try {
+      this.#handler!.caughtUp(walEnd, sentAtMs);
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  /** wal2json leaves out updates and deletes without a replica identity, and says so in a warning only. */
+  #notice(message: string): void {
+    const match = /^no tuple identifier for \w+ in table "(.*)"\."(.*)"$/.exec(message);
+    if (match === null) return;
+    const id = `${match[1]}.${match[2]}`;
+    const relation = this.#options.relations.find((candidate) => candidate.id === id);
+    if (relation !== undefined) this.#fail(identityLost(relation));
+  }
+
+  #tick(): void {
+    const now = Date.now();
+    if (this.#heard || this.#paused) {
+      this.#heard = false;
+      this.#heardAtMs = now;
+    } else if (now - this.#heardAtMs >= this.#options.silentAfterMs) {
+      this.#fail(
+        new WalhouseError('source_disconnected', {
+          what: `Postgres at ${this.#options.target.host} has said nothing for ${Math.round((now - this.#heardAtMs) / 1000)} s, though it was asked.`,
+          why: 'The connection is dead, or the server stands still.',
+          fix: 'nothing, it connects again; if it persists, look at the network between',
+        }),
+      );
+      return;
+    }
+    const quiet = now - this.#heardAtMs >= this.#options.silentAfterMs / 4;
+    this.#sendStatus(quiet && !this.#paused);
+  }
+
+  #sendStatus(wantsReply: boolean): void {
+    // The library adds one, so that the value on the wire is exactly the confirmed position.
+    if (this.#ended || this.#confirmed === 0n) return;
+    this.#service.acknowledge(formatLsn(this.#confirmed - 1n), wantsReply).catch((error: unknown) => {
+      this.#fail(error);
+    });
+  }
+
+  #serverLeft(): WalhouseError {
+    return new WalhouseError('source_restarting', {
+      what: `Postgres at ${this.#options.target.host} has ended the stream.`,
+      why: 'It is shutting down, or somebody ended our session.',
+      fix: 'nothing, it is tried again',
+    });
+  }
+
+  #fail(error: unknown): void {
+    this.#end(error ?? new Error('the stream failed without a reason'));
+  }
+
+  /** The first end counts; what comes after it is the echo. */
+  #end(error: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    if (this.#timer !== null) clearInterval(this.#timer);
+    this.#settle?.(error);
+  }
+
+  async #named(error: unknown): Promise<unknown> {
+    const { target, slot } = this.#options;
+    const named = sourceError(error, target, this.#client === null ? 'connect' : 'stream');
+    if (!(named instanceof WalhouseError) || named.kind !== 'slot_in_use') return named;
+    const holder = await this.#options.slotHolder().catch(() => null);
+    return slotInUse(slot, target, holder);
+  }
+
+  async #teardown(): Promise<void> {
+    // Not waiting for the server to say goodbye: it may be gone, or paused behind a full socket.
+    const client = (this.#service as unknown as { readonly _client: Client | null })._client;
+    if (client !== null) socketOf(client).destroy();
+    await this.#service.stop();
+  }
+}
+
+interface StreamPluginParts {
+  readonly plugin: Plugin;
+  readonly command: (numbersAsStrings: boolean) => string;
+  readonly onClient: (client: Client) => void;
+  readonly onMessage: (message: Buffer) => void;
+}
+
+/** What the library calls: to start, and for each message. Our decoder runs in `parse`, before anything is emitted. */
+class StreamPlugin {
+  readonly options: StreamPluginParts;
+
+  constructor(options: StreamPluginParts) {
+    this.options = options;
+  }
+
+  get name(): string {
+    return this.options.plugin;
+  }
+
+  async start(client: Client): Promise<unknown> {
+    const { plugin, command, onClient } = this.options;
+    onClient(client);
+    await relax(client);
+    if (plugin === 'pgoutput') return client.query(command(false));
+    try {
+      return await client.query(command(true));
+    } catch (error) {
+      // wal2json 2.5 and older do not know the option; the connection is as good as before.
+      if (!(error instanceof Error) || !error.message.includes(NUMBERS_AS_STRINGS)) throw error;
+      return client.query(command(false));
+    }
+  }
+
+  parse(message: Buffer): null {
+    this.options.onMessage(message);
+    return null;
+  }
+}

@@ -1,0 +1,197 @@
+import type { ChangeHandler } from '../pipeline/change.js';
+import type { Lsn } from '../pipeline/lsn.js';
+import type { Relation } from '../pipeline/relation.js';
+import { Tuple } from '../pipeline/tuple.js';
+import { hasKey, identityLost, oldImage, type Decoder } from './decoder.js';
+import { JsonScanner } from './json-scanner.js';
+import { TableShape, shapeLookup } from './wal2json-table.js';
+
+const ACTION_AT = 11;
+/** Every message begins with it, and the action's letter follows. */
+const PREAMBLE = Buffer.from('{"action":"');
+
+const BEGIN = 0x42;
+const COMMIT = 0x43;
+const DELETE = 0x44;
+const INSERT = 0x49;
+const MESSAGE = 0x4d;
+const TRUNCATE = 0x54;
+const UPDATE = 0x55;
+
+/** Decoder of wal2json, format version 2, with positions, times, transaction ids and transactions, without types. */
+export class Wal2jsonDecoder implements Decoder {
+  readonly #handler: ChangeHandler;
+  readonly #shapeOf: (scanner: JsonScanner) => TableShape | null;
+  readonly #scanner = new JsonScanner();
+  readonly #row = new Tuple();
+  readonly #old = new Tuple();
+  #open = false;
+  #told = false;
+  #commitLsn = 0n;
+  #committedAtUs = 0n;
+  #xid = 0;
+  /** One TRUNCATE of several tables comes as one message for each, all with one position. */
+  #truncated: Relation[] = [];
+  #truncateLsn: Lsn = 0n;
+
+  constructor(relations: readonly Relation[], handler: ChangeHandler) {
+    this.#handler = handler;
+    this.#shapeOf = shapeLookup(relations);
+  }
+
+  get open(): boolean {
+    return this.#open;
+  }
+
+  decode(message: Buffer): void {
+    const scanner = this.#scanner;
+    scanner.reset(message);
+    if (!scanner.matches(PREAMBLE) || message[ACTION_AT + 1] !== 0x22) throw scanner.failed('no action');
+    scanner.at = ACTION_AT + 2;
+    const action = message[ACTION_AT];
+    if (this.#truncated.length > 0 && action !== TRUNCATE) this.#flushTruncate();
+    switch (action) {
+      case INSERT:
+        return this.#insert();
+      case UPDATE:
+        return this.#update();
+      case DELETE:
+        return this.#delete();
+      case BEGIN:
+        return this.#begin();
+      case COMMIT:
+        return this.#commit();
+      case TRUNCATE:
+        return this.#truncate();
+      case MESSAGE:
+        return;
+      default:
+        throw scanner.failed('unknown action');
+    }
+  }
+
+  #begin(): void {
+    const scanner = this.#scanner;
+    if (this.#open) throw scanner.failed('a transaction inside another');
+    let commitLsn: Lsn | null = null;
+    let committedAtUs: bigint | null = null;
+    let xid: number | null = null;
+    for (let key = scanner.key(); key !== null; key = scanner.key()) {
+      if (key === 'lsn') commitLsn = scanner.lsn();
+      else if (key === 'timestamp') committedAtUs = scanner.timestampUs();
+      else if (key === 'xid') xid = scanner.integer();
+      else scanner.skip();
+    }
+    scanner.done();
+    if (commitLsn === null || committedAtUs === null || xid === null)
+      throw scanner.failed('a begin without position, time or transaction id');
+    this.#commitLsn = commitLsn;
+    this.#committedAtUs = committedAtUs;
+    this.#xid = xid;
+    this.#open = true;
+    this.#told = false;
+  }
+
+  #commit(): void {
+    const scanner = this.#scanner;
+    if (!this.#open) throw scanner.failed('a commit without its begin');
+    let commitLsn: Lsn | null = null;
+    let endLsn: Lsn | null = null;
+    for (let key = scanner.key(); key !== null; key = scanner.key()) {
+      if (key === 'lsn') commitLsn = scanner.lsn();
+      else if (key === 'nextlsn') endLsn = scanner.lsn();
+      else scanner.skip();
+    }
+    scanner.done();
+    if (endLsn === null || commitLsn !== this.#commitLsn)
+      throw scanner.failed('a commit of another transaction');
+    this.#open = false;
+    if (this.#told) this.#handler.commit({ commitLsn, endLsn });
+  }
+
+  #tell(): void {
+    if (this.#told) return;
+    if (!this.#open) throw this.#scanner.failed('a change outside a transaction');
+    this.#told = true;
+    this.#handler.begin({
+      commitLsn: this.#commitLsn,
+      committedAtUs: this.#committedAtUs,
+      xid: this.#xid,
+    });
+  }
+
+  #insert(): void {
+    const shape = this.#table();
+    if (shape === null) return;
+    this.#expect('columns');
+    shape.read(this.#scanner, this.#row);
+    shape.requireWhole(this.#row);
+    this.#scanner.end();
+    this.#tell();
+    this.#handler.insert(shape.relation, this.#row);
+  }
+
+  #update(): void {
+    const shape = this.#table();
+    if (shape === null) return;
+    const { relation } = shape;
+    this.#expect('columns');
+    shape.read(this.#scanner, this.#row);
+    this.#expect('identity');
+    shape.read(this.#scanner, this.#old);
+    this.#scanner.end();
+    if (!hasKey(relation, this.#old)) throw identityLost(relation);
+    const old = oldImage(relation, this.#old, this.#row, relation.replicaIdentity === 'full');
+    this.#tell();
+    this.#handler.update(relation, old, this.#row);
+  }
+
+  #delete(): void {
+    const shape = this.#table();
+    if (shape === null) return;
+    this.#expect('identity');
+    shape.read(this.#scanner, this.#old);
+    this.#scanner.end();
+    if (!hasKey(shape.relation, this.#old)) throw identityLost(shape.relation);
+    this.#tell();
+    this.#handler.delete(shape.relation, this.#old);
+  }
+
+  #truncate(): void {
+    const scanner = this.#scanner;
+    let lsn: Lsn | null = null;
+    let shape: TableShape | null = null;
+    for (let key = scanner.key(); key !== null; key = scanner.key()) {
+      if (key === 'lsn') lsn = scanner.lsn();
+      else if (key === 'schema') shape = this.#shapeOf(scanner);
+      else scanner.skip();
+    }
+    scanner.done();
+    if (lsn === null) throw scanner.failed('a truncate without its position');
+    if (!this.#open) throw scanner.failed('a change outside a transaction');
+    if (lsn !== this.#truncateLsn && this.#truncated.length > 0) this.#flushTruncate();
+    this.#truncateLsn = lsn;
+    if (shape !== null) this.#truncated.push(shape.relation);
+  }
+
+  #flushTruncate(): void {
+    const relations = this.#truncated;
+    this.#truncated = [];
+    this.#tell();
+    this.#handler.truncate(relations);
+  }
+
+  /** Passes what every row's message carries and finds its table; null when that is not configured. */
+  #table(): TableShape | null {
+    const scanner = this.#scanner;
+    for (let key = scanner.key(); key !== null; key = scanner.key()) {
+      if (key === 'schema') return this.#shapeOf(scanner);
+      scanner.skip();
+    }
+    throw scanner.failed('a change without its table');
+  }
+
+  #expect(key: string): void {
+    if (this.#scanner.key() !== key) throw this.#scanner.failed(`no ${key} where they should be`);
+  }
+}
