@@ -54,8 +54,13 @@ export async function takeRetentionCut(
       const expires = `${ADD[unit]}(least(toDateTime64(${name}, 6, 'UTC'), ${at(LATEST)}), ${count})`;
       return `not ifNull(${expires} > ${at(from)} and ${expires} <= ${at(to)}, false)`;
     },
-    // Both are texts of one form, so their order is that of the moments.
-    isOutrun: async () => (await clickHouseNow(clickHouse)) >= to.padEnd(from.length, '0'),
+    isOutrun: async () => {
+      const answer = await postgres.query<{ outrun: boolean }>(
+        'select $1::timestamp >= $2::timestamp as outrun',
+        [await clickHouseNow(clickHouse), to],
+      );
+      return answer.rows[0]?.outrun ?? true;
+    },
   };
 }
 
