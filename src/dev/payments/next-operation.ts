@@ -2,14 +2,14 @@ import type { KnownPayment } from './book.js';
 import { DAY, HOUR, type Micros, MINUTE, SECOND, WEEK } from './instant.js';
 import { generateAddress, generateMerchantText, type MerchantProfile, profileOf } from './merchants.js';
 import { OPERATION_KINDS, type Operation, type OperationKind, type Statement } from './operation.js';
-import { generateCents, generatePayment, ingestionDelay, type Payment } from './payment.js';
+import { generateCents, generatePayment, ingestionDelay, type Payment, settledStatus } from './payment.js';
 import { cumulate, type Random } from './random.js';
 import type { TrafficState } from './state.js';
 
 /** How often each kind comes; the open payments are settled about as fast as they come in. */
 const FREQUENCY: Record<OperationKind, number> = {
   pay: 40,
-  settle: 34,
+  settle: 40,
   checkout: 4,
   correct_amount: 5,
   pay_late: 4,
@@ -160,7 +160,8 @@ const STATEMENTS: Record<OperationKind, Maker> = {
     const payments = Array.from({ length: count }, (_, index) => {
       const merchant = pickMerchant(state, random);
       const paidAt = now - Math.round(random.between(0, 3 * DAY));
-      return generatePayment(state.nextPaymentId + index, merchant, paidAt, now, random);
+      const payment = generatePayment(state.nextPaymentId + index, merchant, paidAt, now, random);
+      return { ...payment, status: settledStatus(now - paidAt, merchant, random) };
     });
     return [{ type: 'insert_payments', payments }];
   },
@@ -187,9 +188,10 @@ function insertOne(state: TrafficState, random: Random, paidAt: Micros, ingested
 
 function paymentsOfOneBasket(state: TrafficState, random: Random, now: Micros, count: number): Payment[] {
   const merchant = pickMerchant(state, random);
-  return Array.from({ length: count }, (_, index) =>
-    generatePayment(state.nextPaymentId + index, merchant, now, now, random),
-  );
+  return Array.from({ length: count }, (_, index) => {
+    const payment = generatePayment(state.nextPaymentId + index, merchant, now, now, random);
+    return index === 0 ? payment : { ...payment, status: 'Paid' };
+  });
 }
 
 function settle(state: TrafficState, payment: KnownPayment, random: Random): Statement {
