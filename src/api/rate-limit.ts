@@ -13,6 +13,9 @@ interface Bucket {
 /** How many callers are remembered; beyond it the one that was quiet longest is forgotten, and starts full again. */
 export const CALLERS_MAX = 10_000;
 
+/** Parts of tokens add up with binary fractions; who waits as long as it was told must find a whole one. */
+const ROUNDING = 1e-6;
+
 /** One token bucket a caller. Pure but for its own memory: the clock is handed in. */
 export class RateLimiter {
   readonly #limit: RateLimit;
@@ -43,10 +46,11 @@ export class RateLimiter {
       const oldest = this.#buckets.keys().next();
       if (oldest.done !== true) this.#buckets.delete(oldest.value);
     }
-    if (bucket.tokens >= 1) {
+    const missing = 1 - bucket.tokens;
+    if (missing <= ROUNDING) {
       bucket.tokens -= 1;
       return 0;
     }
-    return Math.ceil(((1 - bucket.tokens) * 1000) / perSecond);
+    return Math.ceil(((missing - ROUNDING) * 1000) / perSecond);
   }
 }
