@@ -93,10 +93,11 @@ class PaymentsTraffic implements Traffic {
       max: options.connections ?? CONNECTIONS,
       application_name: 'walhouse demo traffic',
     });
-    // An idle connection that breaks is replaced by the next query; unhandled, it would end the process.
-    this.#pool.on('error', (error) =>
-      options.log.warn({ error: error.message }, 'traffic lost a connection'),
-    );
+    // A connection that breaks is replaced and its query run again; these events, unhandled, would end the process.
+    const lost = (error: Error): void =>
+      options.log.warn({ error: error.message }, 'traffic lost a connection');
+    this.#pool.on('error', lost);
+    this.#pool.on('connect', (client) => client.on('error', lost));
   }
 
   async loadInitial({ merchants, payments, days }: InitialLoad): Promise<{ loaded: boolean }> {
