@@ -36,11 +36,11 @@ class Dropping extends PgoutputPlugin {
     return decoder;
   }
 
-  override parse(message: Buffer): undefined {
+  override parse(message: Buffer): never {
     bytes += message.length;
     if (isChange(message)) messages += 1;
     if (messages === changes) finish();
-    return undefined;
+    return undefined as never;
   }
 
   override start(client: pg.Client): Promise<pg.QueryResult> {

@@ -1,7 +1,9 @@
+import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { createApi } from '../api/app.js';
+import { createApi } from '../api/api.js';
 import { parseKeys } from '../api/keys.js';
-import { createRiskReader } from '../api/risk.js';
+import type { Positions } from '../api/positions.js';
+import { ClickHouseRisk } from '../api/risk-clickhouse.js';
 import { serveApi } from '../api/serve.js';
 import { positionsOf } from '../ops/positions.js';
 import { statusOf } from '../ops/status-of.js';
@@ -15,6 +17,9 @@ import { listenAddress, type Config } from './config.js';
 
 /** A batch goes at the latest when it holds this much; the next fills meanwhile. */
 const LIMITS = { batchRowsMax: 100_000, batchBytesMax: 16 * 1024 * 1024 };
+const SQL = fileURLToPath(new URL('../../clickhouse', import.meta.url));
+/** Where the risk question's tables are, whatever else is configured. */
+const PAYMENTS = 'public.payments';
 
 export interface Service {
   /** Where the API listens. */
@@ -30,11 +35,13 @@ export interface Service {
 export async function startService(config: Config, log: Log): Promise<Service> {
   const keys = parseKeys(config.api.keys ?? '');
   const client = createSinkClient(config.sink.url);
+  // Questions must not queue behind inserts.
+  const askClient = createSinkClient(config.sink.url);
   const sink = openSink({
     client,
     database: config.sink.database,
     tables: new Map(Object.entries(config.tables)),
-    marts: loadMarts(fileURLToPath(new URL('../../clickhouse', import.meta.url)), config.marts),
+    marts: loadMarts(SQL, config.marts),
     log,
   });
   const replicator = new Replicator({
@@ -46,7 +53,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   });
   const positions = positionsOf(replicator);
   const api = createApi({
-    risk: createRiskReader({ client, database: config.sink.database, positions }),
+    risk: riskReader(config, askClient, positions),
     positions,
     status: () => statusOf(replicator, sink),
     keys,
@@ -58,6 +65,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
     await server.close();
     await sink.close();
     await client.close();
+    await askClient.close();
   });
   return {
     url: server.url,
@@ -69,4 +77,30 @@ export async function startService(config: Config, log: Log): Promise<Service> {
       await finished;
     },
   };
+}
+
+function riskReader(config: Config, client: ReturnType<typeof createSinkClient>, positions: Positions) {
+  const { database } = config.sink;
+  const keep = config.tables[PAYMENTS]?.retention?.keep;
+  const query = (name: string): string => readFileSync(`${SQL}/payments/queries/${name}.sql`, 'utf8');
+  return new ClickHouseRisk({
+    client,
+    positions,
+    queries: { mart: query('risk'), landing: query('risk_landing') },
+    parameters: { database, landing: `${database}_landing` },
+    ...(keep === undefined ? {} : { keptFromMs: (nowMs: number) => keptFrom(nowMs, keep) }),
+  });
+}
+
+/** The moment that `keep` reaches back to, by the calendar in UTC; a day that the month does not have becomes its last. */
+function keptFrom(nowMs: number, keep: { count: number; unit: 'day' | 'month' | 'year' }): number {
+  const date = new Date(nowMs);
+  if (keep.unit === 'day') return nowMs - keep.count * 86_400_000;
+  const months = keep.unit === 'year' ? keep.count * 12 : keep.count;
+  const day = date.getUTCDate();
+  date.setUTCDate(1);
+  date.setUTCMonth(date.getUTCMonth() - months);
+  const daysOfMonth = new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + 1, 0)).getUTCDate();
+  date.setUTCDate(Math.min(day, daysOfMonth));
+  return date.getTime();
 }
