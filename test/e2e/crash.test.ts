@@ -1,0 +1,100 @@
+import { readFileSync } from 'node:fs';
+import { afterEach, describe, expect, inject, it } from 'vitest';
+import { FAILPOINTS, type Failpoint } from '../../src/pipeline/failpoint.js';
+import { type Decoder, Scenario } from '../support/scenario.js';
+
+const SCHEMA = readFileSync(new URL('../../postgres/payments.sql', import.meta.url), 'utf8');
+const MERCHANTS = [1n, 2n, 3n, 4n, 5n];
+
+let scenario: Scenario | null = null;
+afterEach(async () => {
+  await scenario?.close();
+  scenario = null;
+});
+
+function openPayments(name: string, decoder: Decoder): Promise<Scenario> {
+  return Scenario.open(name, {
+    schema: SCHEMA,
+    tables: {
+      'public.merchants': {},
+      'public.payments': { retention: { column: 'payment_date', keep: '2 years' } },
+    },
+    marts: ['payments'],
+    decoder,
+  });
+}
+
+const FILL = `
+  insert into merchants (merchant_id, name, address, phone, email, ingestion_date)
+    select i, 'Merchant ' || i, 'Street ' || i, '+1 ' || i, i || '@example.org', now() from generate_series(1, 5) i;
+  insert into payments (payment_id, merchant_id, customer_id, amount, method, status, payment_date, ingestion_date)
+    select i, 1 + i % 5, i % 100, (i % 1000) / 10.0 + 0.01, 'Visa', 'Pending', now() - i * interval '2 minutes', now()
+    from generate_series(1, 20000) i;`;
+
+/** Both tables in each transaction; inserts, corrections, reassignments, redating, deletions. */
+const churn = (from: number): string => `
+  do $$ begin
+    for i in ${from}..${from + 59} loop
+      insert into payments (payment_id, merchant_id, customer_id, amount, method, status, payment_date, ingestion_date)
+        values (100000 + i, 1 + i % 5, i, i + 0.25, 'Check', 'Pending', now() - i * interval '1 hour', now());
+      update payments set status = case when i % 3 = 0 then 'Rejected' else 'Paid' end where payment_id = i;
+      update payments set merchant_id = 1 + (i + 1) % 5, amount = amount + 0.01 where payment_id = 1000 + i;
+      update payments set payment_date = payment_date - interval '6 days' where payment_id = 2000 + i;
+      delete from payments where payment_id = 3000 + i;
+      update merchants set name = 'Merchant of ' || i where merchant_id = 1 + i % 5;
+      commit;
+    end loop;
+  end $$;`;
+
+const decoders: Decoder[] = ['pgoutput', 'wal2json'];
+
+describe.each(decoders)('after kill -9 with %s', (decoder) => {
+  const streaming: Failpoint[] = [
+    'before_insert',
+    'between_tables',
+    'after_insert',
+    'after_checkpoint',
+    'after_confirm',
+  ];
+  const snapshotting = FAILPOINTS.filter((name) => !streaming.includes(name));
+
+  it.for(streaming)('%s, ClickHouse equals Postgres once it runs again', async (name, context) => {
+    if (decoder === 'wal2json' && !inject('servers').hasWal2json) context.skip();
+    scenario = await openPayments('crash', decoder);
+    await scenario.sql(FILL);
+    await scenario.walhouse.start();
+    await scenario.applied();
+    expect(await scenario.walhouse.stop()).toBe(0);
+    // The third pass, so that the first batches are durable and the others come again.
+    await scenario.walhouse.start({ WALHOUSE_FAILPOINT: `${name}:3` });
+    let from = 1;
+    const ended = scenario.walhouse.ended();
+    let over = false;
+    void ended.then(() => (over = true));
+    while (!over && from < 900) {
+      await scenario.sql(churn(from));
+      from += 60;
+    }
+    expect(await ended).toBe('SIGKILL');
+    await scenario.sql(churn(from));
+    await scenario.walhouse.start();
+    await scenario.expectEqual();
+    await scenario.expectRiskEqual(MERCHANTS);
+  });
+
+  it.for(snapshotting)(
+    '%s, the snapshot is made whole, without rows deleted meanwhile',
+    async (name, context) => {
+      if (decoder === 'wal2json' && !inject('servers').hasWal2json) context.skip();
+      scenario = await openPayments('crash', decoder);
+      await scenario.sql(FILL);
+      await scenario.walhouse.start({ WALHOUSE_FAILPOINT: name });
+      expect(await scenario.walhouse.ended()).toBe('SIGKILL');
+      await scenario.sql(churn(1));
+      await scenario.sql('delete from payments where payment_id between 5000 and 6000');
+      await scenario.walhouse.start();
+      await scenario.expectEqual();
+      await scenario.expectRiskEqual(MERCHANTS);
+    },
+  );
+});

@@ -1,0 +1,136 @@
+import { createClient } from '@clickhouse/client';
+import pg from 'pg';
+import { expect } from 'vitest';
+import { compareTable } from '../../src/ops/compare/compare-table.js';
+import { readComparedRelation } from '../../src/ops/compare/relation.js';
+import { compareRisk } from '../../src/ops/compare/risk.js';
+import { createDatabases, type TestDatabases } from './servers.js';
+import { Walhouse, type WalhouseOptions } from './walhouse.js';
+
+export type Decoder = 'wal2json' | 'pgoutput';
+
+interface TableOptions {
+  readonly retention?: { readonly column: string; readonly keep: string };
+  readonly history?: boolean;
+}
+
+/** A source with tables, the service over it, and the question whether both sides are equal. */
+export class Scenario {
+  readonly databases: TestDatabases;
+  readonly walhouse: Walhouse;
+  readonly #tables: Readonly<Record<string, TableOptions | null>>;
+
+  private constructor(databases: TestDatabases, options: WalhouseOptions) {
+    this.databases = databases;
+    this.#tables = options.tables as Record<string, TableOptions | null>;
+    this.walhouse = new Walhouse(options);
+  }
+
+  /** Makes the source with `schema`; starts nothing. */
+  static async open(
+    name: string,
+    options: {
+      readonly schema: string;
+      readonly tables: Readonly<Record<string, TableOptions | null>>;
+      readonly marts?: readonly string[];
+      readonly decoder?: Decoder;
+    },
+  ): Promise<Scenario> {
+    const databases = await createDatabases(name);
+    await databases.postgres(options.schema);
+    return new Scenario(databases, {
+      postgresUrl: databases.postgresUrl,
+      clickhouseUrl: databases.clickhouseUrl,
+      database: databases.clickhouseDatabase,
+      slot: databases.name,
+      tables: options.tables,
+      ...(options.marts === undefined ? {} : { marts: options.marts }),
+      ...(options.decoder === undefined ? {} : { decoder: options.decoder }),
+    });
+  }
+
+  sql(text: string): Promise<Record<string, unknown>[]> {
+    return this.databases.postgres(text);
+  }
+
+  /** Waits until all that is committed now has been applied. */
+  async applied(): Promise<string> {
+    const rows = await this.databases.postgres<{ lsn: string }>(
+      'select pg_current_wal_insert_lsn()::text lsn',
+    );
+    await this.walhouse.applied(rows[0]!.lsn);
+    return rows[0]!.lsn;
+  }
+
+  /** Compares every table with its view, value for value. Nothing may write meanwhile. */
+  async expectEqual(): Promise<void> {
+    await this.applied();
+    const client = new pg.Client({ connectionString: this.databases.postgresUrl });
+    const clickhouse = createClient({ url: this.databases.clickhouseUrl });
+    await client.connect();
+    try {
+      for (const [id, options] of Object.entries(this.#tables)) {
+        const [schema, table] = split(id);
+        const found = await compareTable({
+          postgres: client,
+          clickhouse,
+          relation: await readComparedRelation(client, schema, table),
+          view: {
+            database: this.databases.clickhouseDatabase,
+            name: schema === 'public' ? table : `${schema}_${table}`,
+          },
+          ...(options?.retention === undefined
+            ? {}
+            : { retention: { column: options.retention.column, keep: keepOf(options.retention.keep) } }),
+        });
+        expect(found, `${id}: ${JSON.stringify(found)}`).toMatchObject({ equal: true });
+      }
+    } finally {
+      await client.end();
+      await clickhouse.close();
+    }
+  }
+
+  /** Compares the seven-day numbers of these merchants with SQL on Postgres. */
+  async expectRiskEqual(merchantIds: readonly bigint[]): Promise<void> {
+    const minLsn = await this.applied();
+    const client = new pg.Client({ connectionString: this.databases.postgresUrl });
+    await client.connect();
+    try {
+      const found = await compareRisk({
+        apiUrl: this.walhouse.url,
+        postgres: client,
+        merchantIds,
+        at: new Date().toISOString(),
+        minLsn,
+      });
+      expect(found.differences).toEqual([]);
+    } finally {
+      await client.end();
+    }
+  }
+
+  async close(): Promise<void> {
+    await this.walhouse.close();
+    const { postgresUrl, name } = this.databases;
+    const client = new pg.Client({ connectionString: postgresUrl });
+    await client.connect();
+    // A process that was killed leaves its slot, as it should.
+    await client
+      .query('select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1', [
+        name,
+      ])
+      .finally(() => client.end());
+    await this.databases.close();
+  }
+}
+
+function split(id: string): [string, string] {
+  const dot = id.indexOf('.');
+  return [id.slice(0, dot), id.slice(dot + 1)];
+}
+
+function keepOf(text: string): { count: number; unit: 'day' | 'month' | 'year' } {
+  const [count, unit] = text.split(' ');
+  return { count: Number(count), unit: unit!.replace(/s$/, '') as 'day' | 'month' | 'year' };
+}
