@@ -38,5 +38,7 @@ select format('grant connect on database %I to walhouse', current_database()) \g
 grant usage on schema public to walhouse;
 grant select on table public.merchants, public.payments to walhouse;
 
-select 'create publication walhouse for table public.merchants, public.payments'
+-- Under their root's name, should one of the tables become partitioned: Walhouse wants it so, and may not change it.
+select 'create publication walhouse for table only public.merchants, only public.payments
+          with (publish_via_partition_root = true)'
 where not exists (select from pg_publication where pubname = 'walhouse') \gexec

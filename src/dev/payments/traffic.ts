@@ -77,7 +77,7 @@ class PaymentsTraffic implements Traffic {
   readonly #touched = new Set<bigint>();
   #state: TrafficState | null = null;
   #workers: Promise<void>[] = [];
-  #failure: unknown = null;
+  #failure: Error | null = null;
   #rows = 0;
   #retries = 0;
   /** Where the sequence's clock stood at operation 0, in microseconds since 1970, and the same moment on our own clock. */
@@ -155,7 +155,7 @@ class PaymentsTraffic implements Traffic {
     } catch (error) {
       // Being woken from a pause by `stop` is how a worker ends.
       if (error instanceof Error && error.name === 'AbortError') return;
-      this.#failure ??= error;
+      this.#failure ??= error instanceof Error ? error : new Error(String(error));
       this.#options.log.error({ error: String(error) }, 'the traffic ended early');
       this.#stopping.abort();
     }

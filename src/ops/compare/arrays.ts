@@ -54,14 +54,14 @@ function readList(reader: Reader): NestedTexts | null {
           ? readQuoted(reader)
           : readBare(reader);
     if (item === null) return null;
-    list.push(item === UNQUOTED_NULL ? null : (item as string | NestedTexts));
+    list.push(item === UNQUOTED_NULL ? null : item);
     const end = text[reader.at++];
     if (end === '}') return list;
     if (end !== ',') return null;
   }
 }
 
-const UNQUOTED_NULL = Symbol('null');
+const UNQUOTED_NULL: unique symbol = Symbol('null');
 
 function readBare(reader: Reader): string | typeof UNQUOTED_NULL | null {
   const match = /[^,}]+/y;

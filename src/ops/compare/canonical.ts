@@ -8,10 +8,10 @@ import { mapLeaves, parseArrayLiteral, parseJsonList } from './arrays.js';
  */
 export interface Canonical {
   /** The ClickHouse expression that prints the value, given an expression for it. */
-  select(value: string): string;
-  fromClickHouse(text: string): string;
+  readonly select: (value: string) => string;
+  readonly fromClickHouse: (text: string) => string;
   /** From what Postgres's output function prints under the pinned session settings. */
-  fromPostgres(text: string): string;
+  readonly fromPostgres: (text: string) => string;
 }
 
 /** The part of the catalog's column type that decides how values are compared. */
