@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { WalhouseError } from '../../pipeline/errors.js';
 import { clickHouseConfig } from './clickhouse-config.js';
 import { openDataDirectory, type DataDirectory } from './data-directory.js';
-import { cacheDirectory, install, type PackageSet } from './install.js';
+import { install, type InstallOptions, type PackageSet } from './install.js';
 import type { LocalServer, Tell } from './local-server.js';
-import { freePort, requireFreePort } from './ports.js';
+import { rememberPorts, requireFreePort, usualPort } from './ports.js';
 import { died, waitUntilReady } from './readiness.js';
 import { supervise, type Supervised } from './supervisor.js';
 
@@ -20,8 +20,11 @@ const PACKAGES: PackageSet = {
 
 const READY_MS_MAX = 60_000;
 const PROBE_MS_MAX = 5_000;
-/** At its end the engine waits up to five seconds for clients that keep their connections. */
-const STOP_SECONDS_KEPT = 8;
+/**
+ * At its end the engine waits five seconds for clients that keep idle connections. Killing it earlier loses nothing: what an
+ * insert has confirmed is in files by then, which outlive the process.
+ */
+const STOP_SECONDS_KEPT = 2;
 const CONFIG_FOLDER = 'config';
 /** A free port may be taken between choosing and using it. */
 const PORT_ATTEMPTS_MAX = 3;
@@ -39,6 +42,8 @@ export interface ClickHouseOptions {
   /** The server's time zone; UTC unless told. */
   readonly timezone?: string;
   readonly cache?: string;
+  /** Gives up starting; a server that has started is stopped by `close`. */
+  readonly signal?: AbortSignal;
   readonly log: Tell;
 }
 
@@ -49,8 +54,8 @@ export interface LocalClickHouse extends LocalServer {
 }
 
 /** Makes sure that the engine is installed, so that a later start does not take a minute. */
-export function installClickHouse(log: Tell, cache = cacheDirectory(process.env)): Promise<string> {
-  return install(PACKAGES, cache, log);
+export function installClickHouse(options: InstallOptions): Promise<string> {
+  return install(PACKAGES, options);
 }
 
 /**
@@ -61,7 +66,7 @@ export async function startClickHouse(options: ClickHouseOptions): Promise<Local
   for (const port of [options.httpPort, options.tcpPort]) {
     if (port !== undefined) await requireFreePort(port, 'ClickHouse');
   }
-  const installation = await installClickHouse(options.log, options.cache);
+  const installation = await installClickHouse(options);
   for (let attempt = 1; ; attempt++) {
     const directory = openDataDirectory('ClickHouse', options.dir, null);
     try {
@@ -80,8 +85,8 @@ async function startIn(
   installation: string,
   options: ClickHouseOptions,
 ): Promise<LocalClickHouse> {
-  const httpPort = options.httpPort ?? (await freePort());
-  const tcpPort = options.tcpPort ?? (await freePort());
+  const httpPort = options.httpPort ?? (await usualPort(directory, 'http'));
+  const tcpPort = options.tcpPort ?? (await usualPort(directory, 'tcp'));
   const instance = randomUUID();
   const config = writeConfig(directory.path, instance, options.configFile);
   const supervised = await supervise({
@@ -110,11 +115,13 @@ async function startIn(
   });
   const version = await waitUntilReady({
     server: 'ClickHouse',
-    directory: directory.path,
+    directory,
     supervised,
     timeoutMs: READY_MS_MAX,
+    signal: options.signal,
     probe: () => askVersion(httpPort, instance),
   });
+  rememberPorts(directory, { http: httpPort, tcp: tcpPort });
   removeOtherConfigs(directory.path, instance);
   return server(supervised, directory, { httpPort, tcpPort, version });
 }
@@ -131,7 +138,7 @@ function server(
     pid: supervised.pid,
     directory: directory.path,
     ended: supervised.exited.then((how) =>
-      closing ? null : died('ClickHouse', how, directory.path, supervised.logTail()),
+      closing ? null : died('ClickHouse', how, directory, supervised.logTail()),
     ),
     close: async () => {
       closing = true;

@@ -41,11 +41,17 @@ function openTemporary(server: string, account: Account | null): DataDirectory {
   } catch (cause) {
     throw unusable(server, parent, cause);
   }
-  return {
-    path,
-    temporary: true,
-    discard: () => rmSync(path, { recursive: true, force: true, maxRetries: 3 }),
+  // The supervisor removes it when its server is gone; this is for being ended before there is one.
+  const discard = (): void => {
+    process.off('exit', discard);
+    try {
+      rmSync(path, { recursive: true, force: true, maxRetries: 3 });
+    } catch {
+      // A server that is still stopping writes into it, and its supervisor will remove it.
+    }
   };
+  process.once('exit', discard);
+  return { path, temporary: true, discard };
 }
 
 function openKept(server: string, path: string, account: Account | null): DataDirectory {

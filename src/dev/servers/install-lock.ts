@@ -12,7 +12,10 @@ const SILENCE_MS_MAX = 60_000;
  * go of it. A holder that is dead or silent does not count. Two waiters may both think so at once: the lock saves work, it does not
  * guard correctness, which rests on the rename at the end of an installation.
  */
-export async function acquireLock(path: string, onWait: () => void): Promise<() => void> {
+export async function acquireLock(
+  path: string,
+  options: { onWait: () => void; signal: AbortSignal | undefined },
+): Promise<() => void> {
   let told = false;
   for (;;) {
     try {
@@ -25,9 +28,9 @@ export async function acquireLock(path: string, onWait: () => void): Promise<() 
       rmSync(path, { force: true });
       continue;
     }
-    if (!told) onWait();
+    if (!told) options.onWait();
     told = true;
-    await sleep(POLL_MS);
+    await sleep(POLL_MS, undefined, options.signal === undefined ? {} : { signal: options.signal });
   }
 }
 

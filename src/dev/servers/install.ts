@@ -20,6 +20,14 @@ export interface PackageSet {
   readonly finish?: (directory: string) => void;
 }
 
+export interface InstallOptions {
+  /** `cacheDirectory` unless told. */
+  readonly cache?: string;
+  /** Gives up installing, and leaves nothing half done. */
+  readonly signal?: AbortSignal;
+  readonly log: Tell;
+}
+
 const PROGRESS_EVERY_MS = 10_000;
 const INSTALL_MS_MAX = 15 * 60_000;
 
@@ -33,7 +41,9 @@ export function cacheDirectory(env: NodeJS.ProcessEnv): string {
  * Installs a package set unless it is installed, and returns its directory. Safe beside other processes that do the
  * same: one installs, the others wait. The directory appears under its name only when it is complete.
  */
-export async function install(packages: PackageSet, cache: string, tell: Tell): Promise<string> {
+export async function install(packages: PackageSet, options: InstallOptions): Promise<string> {
+  const cache = options.cache ?? cacheDirectory(process.env);
+  const tell = options.log;
   const template = join(packageRoot(), 'src', 'dev', 'servers', 'packages', packages.folder);
   const name = `${packages.folder}-${process.platform}-${process.arch}-${fingerprint(template)}`;
   const directory = join(cache, name);
@@ -48,9 +58,10 @@ export async function install(packages: PackageSet, cache: string, tell: Tell): 
       cause,
     );
   }
-  const release = await acquireLock(join(cache, `${name}.lock`), () =>
-    tell(`waiting for another process that installs ${packages.label}`),
-  );
+  const release = await acquireLock(join(cache, `${name}.lock`), {
+    signal: options.signal,
+    onWait: () => tell(`waiting for another process that installs ${packages.label}`),
+  });
   try {
     if (existsSync(directory)) return directory;
     removeLeftovers(cache, name);
@@ -61,7 +72,7 @@ export async function install(packages: PackageSet, cache: string, tell: Tell): 
       );
       const startedAt = Date.now();
       cpSync(template, unfinished, { recursive: true });
-      await npmCi(packages, unfinished, tell);
+      await npmCi(packages, unfinished, options);
       requireProof(packages, unfinished);
       packages.finish?.(unfinished);
       renameSync(unfinished, directory);
@@ -98,7 +109,7 @@ function removeLeftovers(cache: string, name: string): void {
   }
 }
 
-async function npmCi(packages: PackageSet, directory: string, tell: Tell): Promise<void> {
+async function npmCi(packages: PackageSet, directory: string, options: InstallOptions): Promise<void> {
   // Under `npm run` the very npm that runs us is known; elsewhere it is on the path.
   const npm = process.env.npm_execpath;
   const [command, first] =
@@ -115,10 +126,11 @@ async function npmCi(packages: PackageSet, directory: string, tell: Tell): Promi
   const startedAt = Date.now();
   const timer = setInterval(() => {
     const seconds = Math.round((Date.now() - startedAt) / 1000);
-    tell(`still installing ${packages.label} (${seconds} s)`);
+    options.log(`still installing ${packages.label} (${seconds} s)`);
   }, PROGRESS_EVERY_MS);
   try {
-    const result = await run(command, args, directory);
+    const result = await run(command, args, directory, options.signal);
+    options.signal?.throwIfAborted();
     if (result.code !== 0) {
       const space = /ENOSPC|no space left/i.test(result.output);
       const detail = result.output
@@ -139,7 +151,12 @@ async function npmCi(packages: PackageSet, directory: string, tell: Tell): Promi
   }
 }
 
-function run(command: string, args: string[], cwd: string): Promise<{ code: number | null; output: string }> {
+function run(
+  command: string,
+  args: string[],
+  cwd: string,
+  signal: AbortSignal | undefined,
+): Promise<{ code: number | null; output: string }> {
   return new Promise((resolve) => {
     const env = { ...process.env };
     // Set by an outer `npm run` or `npm install --global`; they would make npm work on that folder instead of this one.
@@ -156,6 +173,7 @@ function run(command: string, args: string[], cwd: string): Promise<{ code: numb
       env,
       stdio: ['ignore', 'pipe', 'pipe'],
       timeout: INSTALL_MS_MAX,
+      ...(signal === undefined ? {} : { signal }),
     });
     let output = '';
     const collect = (chunk: Buffer): void => {

@@ -1,7 +1,13 @@
+import { readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
+import { join } from 'node:path';
 import { WalhouseError } from '../../pipeline/errors.js';
+import type { DataDirectory } from './data-directory.js';
 
 const HOST = '127.0.0.1';
+const PORTS_FILE = 'ports.json';
+
+type PortName = 'http' | 'tcp' | 'postgres';
 
 /** A port on 127.0.0.1 that nobody listens on at this moment. Somebody else may take it before it is used. */
 export function freePort(): Promise<number> {
@@ -25,6 +31,36 @@ export function portTaken(port: number, server: string, cause?: unknown): Walhou
     fix: 'name another port, or none and a free one is chosen.',
     cause,
   });
+}
+
+/**
+ * The port that a kept directory's server had last time, so that its URL stays the same, if it is free; otherwise any
+ * free one.
+ */
+export async function usualPort(directory: DataDirectory, name: PortName): Promise<number> {
+  const last = directory.temporary ? undefined : rememberedPorts(directory)[name];
+  if (last !== undefined) {
+    try {
+      return await listenBriefly(last);
+    } catch {
+      // Somebody else has it now.
+    }
+  }
+  return freePort();
+}
+
+/** Keeps a kept directory's ports for `usualPort`. */
+export function rememberPorts(directory: DataDirectory, ports: Partial<Record<PortName, number>>): void {
+  if (!directory.temporary) writeFileSync(join(directory.path, PORTS_FILE), `${JSON.stringify(ports)}\n`);
+}
+
+function rememberedPorts(directory: DataDirectory): Partial<Record<PortName, number>> {
+  try {
+    const ports = JSON.parse(readFileSync(join(directory.path, PORTS_FILE), 'utf8')) as object;
+    return Object.fromEntries(Object.entries(ports).filter(([, port]) => Number.isInteger(port)));
+  } catch {
+    return {};
+  }
 }
 
 function listenBriefly(port: number): Promise<number> {

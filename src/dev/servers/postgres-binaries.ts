@@ -3,8 +3,7 @@ import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, symlinkSyn
 import { basename, dirname, join, relative } from 'node:path';
 import { WalhouseError } from '../../pipeline/errors.js';
 import { closedFolderAbove } from './account.js';
-import { cacheDirectory, install, type PackageSet } from './install.js';
-import type { Tell } from './local-server.js';
+import { cacheDirectory, install, type InstallOptions, type PackageSet } from './install.js';
 
 /** A Postgres installation that a cluster can be made with. */
 export interface PostgresBinaries {
@@ -48,18 +47,14 @@ export function systemPostgres(root = DEBIAN_ROOT): PostgresBinaries[] {
 }
 
 /** npm's Postgres, installed when it is not. `shared`: another user than ours will run it. */
-export async function npmPostgres(options: {
-  cache: string | undefined;
-  shared: boolean;
-  log: Tell;
-}): Promise<PostgresBinaries> {
+export async function npmPostgres(options: InstallOptions, shared: boolean): Promise<PostgresBinaries> {
   const wanted = options.cache ?? cacheDirectory(process.env);
-  const cache = options.shared && closedFolderAbove(wanted) !== null ? SHARED_CACHE : wanted;
+  const cache = shared && closedFolderAbove(wanted) !== null ? SHARED_CACHE : wanted;
   if (cache === SHARED_CACHE) {
     mkdirSync(cache, { recursive: true });
     chmodSync(cache, 0o755);
   }
-  const installation = await install(PACKAGES, cache, options.log);
+  const installation = await install(PACKAGES, { ...options, cache });
   return describe('npm', join(installation, native, 'bin'));
 }
 

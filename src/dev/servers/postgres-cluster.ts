@@ -98,7 +98,7 @@ async function initialize(
   );
   if (code !== 0) {
     rmSync(unfinished, { recursive: true, force: true });
-    throw startFailure('Postgres', directory.path, `initdb ended with exit code ${code}`, output);
+    throw startFailure('Postgres', directory, `initdb ended with exit code ${code}`, output);
   }
   rmSync(data, { recursive: true, force: true });
   renameSync(unfinished, data);

@@ -4,8 +4,9 @@ import { WalhouseError } from '../../pipeline/errors.js';
 import { type Account, closedFolderAbove, serverAccount } from './account.js';
 import { aptInstallPostgres, canUseApt } from './apt.js';
 import { type DataDirectory, openDataDirectory } from './data-directory.js';
+import type { InstallOptions } from './install.js';
 import type { LocalServer, Tell } from './local-server.js';
-import { freePort, requireFreePort } from './ports.js';
+import { rememberPorts, requireFreePort, usualPort } from './ports.js';
 import { npmPostgres, type PostgresBinaries, systemPostgres } from './postgres-binaries.js';
 import { type Cluster, keptMajor, openCluster, postgresEnvironment, SUPERUSER } from './postgres-cluster.js';
 import { died, waitUntilReady } from './readiness.js';
@@ -29,6 +30,8 @@ export interface PostgresOptions {
   /** Server settings over our own, such as `{ wal_sender_timeout: '5s' }`. */
   readonly settings?: Readonly<Record<string, string>>;
   readonly cache?: string;
+  /** Gives up starting; a server that has started is stopped by `close`. */
+  readonly signal?: AbortSignal;
   readonly log: Tell;
 }
 
@@ -60,8 +63,10 @@ const SETTINGS: Readonly<Record<string, string>> = {
 const TEMPORARY_SETTINGS: Readonly<Record<string, string>> = { fsync: 'off', full_page_writes: 'off' };
 
 /** Makes sure that there is a Postgres to run, so that a later start does not take a minute. */
-export async function installPostgres(log: Tell, cache?: string): Promise<PostgresBinaries> {
-  return chooseBinaries({ log, ...(cache === undefined ? {} : { cache }) }, serverAccount(), null);
+export async function installPostgres(
+  options: InstallOptions & { readonly flavour?: PostgresFlavour },
+): Promise<PostgresBinaries> {
+  return chooseBinaries(options, serverAccount(), null);
 }
 
 /**
@@ -114,7 +119,7 @@ async function chooseBinaries(
     }
     options.log("no Postgres on this system: taking npm's, which has pgoutput and no wal2json");
   }
-  const binaries = await npmPostgres({ cache: options.cache, shared: account !== null, log: options.log });
+  const binaries = await npmPostgres(options, account !== null);
   if (!fits(binaries)) {
     throw new WalhouseError('local_data_unusable', {
       what: `the data in ${options.dir} is of Postgres ${major}, and there is only ${binaries.version}.`,
@@ -140,7 +145,7 @@ async function startIn(
   account: Account | null,
   options: PostgresOptions,
 ): Promise<LocalPostgres> {
-  const port = options.port ?? (await freePort());
+  const port = options.port ?? (await usualPort(directory, 'postgres'));
   const settings = {
     ...SETTINGS,
     ...(directory.temporary ? TEMPORARY_SETTINGS : {}),
@@ -165,11 +170,13 @@ async function startIn(
   const url = `postgres://${SUPERUSER}:${cluster.password}@127.0.0.1:${port}/postgres`;
   await waitUntilReady({
     server: 'Postgres',
-    directory: directory.path,
+    directory,
     supervised,
     timeoutMs: READY_MS_MAX,
+    signal: options.signal,
     probe: () => answers(url),
   });
+  rememberPorts(directory, { postgres: port });
   return server(supervised, directory, binaries, { url, port });
 }
 
@@ -188,7 +195,7 @@ function server(
     pid: supervised.pid,
     directory: directory.path,
     ended: supervised.exited.then((how) =>
-      closing ? null : died('Postgres', how, directory.path, supervised.logTail()),
+      closing ? null : died('Postgres', how, directory, supervised.logTail()),
     ),
     close: async () => {
       closing = true;

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WalhouseError } from '../../pipeline/errors.js';
+import type { DataDirectory } from './data-directory.js';
 import { startFailure } from './start-failure.js';
 import type { Supervised } from './supervisor.js';
 
@@ -12,9 +13,10 @@ const PROBE_EVERY_MS = 25;
  */
 export async function waitUntilReady<Answer>(options: {
   server: string;
-  directory: string;
+  directory: DataDirectory;
   supervised: Supervised;
   timeoutMs: number;
+  signal: AbortSignal | undefined;
   probe: () => Promise<Answer | null>;
 }): Promise<Answer> {
   const { supervised } = options;
@@ -25,6 +27,10 @@ export async function waitUntilReady<Answer>(options: {
     const answer = await options.probe();
     if (answer !== null) return answer;
     if (how !== null) throw startFailure(options.server, options.directory, how, supervised.logTail());
+    if (options.signal?.aborted) {
+      await supervised.stop();
+      options.signal.throwIfAborted();
+    }
     if (Date.now() > deadline) {
       await supervised.stop();
       const late = `no answer within ${options.timeoutMs / 1000} s`;
@@ -35,11 +41,11 @@ export async function waitUntilReady<Answer>(options: {
 }
 
 /** What a server's `ended` says when nobody asked it to end. */
-export function died(server: string, how: string, directory: string, log: string): WalhouseError {
+export function died(server: string, how: string, directory: DataDirectory, log: string): WalhouseError {
   const last = log.split('\n').at(-1) ?? '';
   return new WalhouseError('local_server_died', {
     what: `${server} ended by itself (${how}).`,
     why: last === '' ? 'It wrote nothing about it.' : `Its last words: ${last.slice(0, 300)}`,
-    fix: `start again; its directory was ${directory}.`,
+    fix: directory.temporary ? 'start again.' : `start again; its log is in ${directory.path}.`,
   });
 }

@@ -55,19 +55,26 @@ const SYMPTOMS: readonly Symptom[] = [
 ];
 
 /** Why a server did not start, in words, from how it ended and the last lines that it wrote. */
-export function startFailure(server: string, directory: string, how: string, log: string): WalhouseError {
+export function startFailure(
+  server: string,
+  directory: { readonly path: string; readonly temporary: boolean },
+  how: string,
+  log: string,
+): WalhouseError {
   const last = lastLines(log);
   const symptom = SYMPTOMS.find(({ pattern }) => pattern.test(log));
   if (symptom === undefined) {
     return new WalhouseError('local_start_failed', {
       what: `${server} did not start (${how}).`,
       why: last === '' ? 'It wrote nothing about it.' : `Its last words: ${last}`,
-      fix: `the log is in ${directory}; if the directory is not needed, remove it and start again.`,
+      fix: directory.temporary
+        ? 'look at the settings it was given; a directory that stays keeps its log.'
+        : `look at its log and its settings in ${directory.path}; if its data is not needed, remove it.`,
     });
   }
   return new WalhouseError(symptom.kind, {
     what: `${server} did not start: ${symptom.what}`,
-    why: `${symptom.why} ${directory}.`,
+    why: `${symptom.why} ${directory.path}.`,
     fix: symptom.fix,
     cause: last === '' ? undefined : new Error(last),
   });
