@@ -44,6 +44,8 @@ const HORIZON_MARGIN_MS = 10 * 60 * 1000;
 const SETTINGS: ClickHouseSettings = {
   // Failures come as a status and not in the middle of an answer.
   wait_end_of_query: 1,
+  // Only a read-only query is ended with its connection; 2 and not 1, as a user who may only read has it already.
+  readonly: '2',
   cancel_http_readonly_queries_on_client_close: 1,
   output_format_decimal_trailing_zeros: 1,
   output_format_json_quote_decimals: 1,

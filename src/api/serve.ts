@@ -58,6 +58,7 @@ export function isLoopback(host: string): boolean {
 export async function serveApi(app: Hono<ApiEnv>, options: ServeOptions): Promise<ServedApi> {
   const limits = { ...SERVE_LIMITS, ...options.limits };
   const closing = new AbortController();
+  const answering = new Set<ServerResponse>();
   const names = isLoopback(options.host) ? (options.hosts ?? []).map((name) => name.toLowerCase()) : null;
 
   const answer = getRequestListener(
@@ -74,7 +75,8 @@ export async function serveApi(app: Hono<ApiEnv>, options: ServeOptions): Promis
       requireHostHeader: false,
     },
     (incoming: IncomingMessage, outgoing: ServerResponse) => {
-      // A connection kept alive beyond this answer would hold up the closing.
+      answering.add(outgoing);
+      outgoing.once('close', () => answering.delete(outgoing));
       if (closing.signal.aborted) outgoing.setHeader('connection', 'close');
       if (names !== null && !namesLoopback(incoming.headers.host, names)) {
         writeProblem(outgoing, WRONG_HOST);
@@ -86,13 +88,18 @@ export async function serveApi(app: Hono<ApiEnv>, options: ServeOptions): Promis
   server.maxConnections = limits.connectionsMax;
   server.timeout = limits.idleMs;
   server.on('clientError', answerBrokenRequest);
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
 
   await listen(server, options);
   const { port } = server.address() as AddressInfo;
   const shown = options.host.includes(':') ? `[${options.host.replace(/^\[|\]$/g, '')}]` : options.host;
   return {
     url: `http://${shown}:${port}`,
-    close: () => close(server, closing, limits.closeMs),
+    close: () => close(server, { sockets, answering }, closing, limits.closeMs),
   };
 }
 
@@ -119,15 +126,27 @@ function listen(server: Server, { host, port }: ServeOptions): Promise<void> {
   });
 }
 
-function close(server: Server, closing: AbortController, closeMs: number): Promise<void> {
+function close(
+  server: Server,
+  open: { sockets: ReadonlySet<Socket>; answering: ReadonlySet<ServerResponse> },
+  closing: AbortController,
+  closeMs: number,
+): Promise<void> {
   return new Promise((resolve) => {
+    // A connection that is kept alive beyond its answer would hold up the closing.
+    const busy = new Set<Socket | null>();
+    for (const outgoing of open.answering) {
+      busy.add(outgoing.socket);
+      if (!outgoing.headersSent) outgoing.setHeader('connection', 'close');
+    }
     const cutOff = setTimeout(() => server.closeAllConnections(), closeMs);
     server.close(() => {
       clearTimeout(cutOff);
       resolve();
     });
     closing.abort(new Error('the server is closing'));
-    server.closeIdleConnections();
+    // Node counts a connection that has not asked anything yet among the busy ones.
+    for (const socket of open.sockets) if (!busy.has(socket)) socket.destroy();
   });
 }
 
