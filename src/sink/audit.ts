@@ -1,0 +1,73 @@
+import { quoteString } from './identifier.js';
+import type { TablePlan } from './plan.js';
+import { expiresAt, isKept, partitionBy, type Retention } from './retention.js';
+
+/** In the order that AuditRows writes. */
+export const AUDIT_COLUMNS = [
+  'op',
+  'key',
+  'before',
+  'after',
+  '_retention_date',
+  '_version',
+  'committed_at',
+  'commit_lsn',
+  'ordinal',
+  'xid',
+];
+
+/**
+ * The table behind the audit trail: one row a change. The key and the version tell rows apart, so what is delivered again replaces
+ * itself; the view reads it with FINAL.
+ */
+export function auditTable(plan: TablePlan): string {
+  const retention = auditRetention(plan);
+  return [
+    `create table if not exists ${plan.auditRows} (`,
+    `  op LowCardinality(String),
+  key String,
+  before Nullable(String),
+  after Nullable(String),
+  _retention_date Nullable(DateTime64(6, 'UTC')),
+  _version UInt128,
+  committed_at DateTime64(6, 'UTC'),
+  commit_lsn UInt64,
+  ordinal UInt64,
+  xid UInt32`,
+    ') engine = ReplacingMergeTree',
+    ...(retention === null ? [] : [`partition by ${partitionBy(retention)}`]),
+    'order by (key, _version)',
+    ...(retention === null ? [] : [`ttl ${expiresAt(retention)}`]),
+    'settings fsync_after_insert = 1, fsync_part_directory = 1',
+    `comment ${quoteString(`Every change of ${plan.id}`)}`,
+  ].join('\n');
+}
+
+/** What people read: every change once, in whatever order they ask for (`order by commit_lsn, ordinal` is the source's). */
+export function auditView(plan: TablePlan): string {
+  const retention = auditRetention(plan);
+  const half = (shift: string): string =>
+    `if(${shift} = 0, '0', trim(leading '0' from hex(toUInt32(${shift}))))`;
+  return [
+    `create or replace view ${plan.audit} (`,
+    `  op LowCardinality(String) comment 'c: created, u: updated, d: deleted, r: read by a snapshot, t: the table was truncated',
+  key String comment 'The row''s key after the change, a JSON object of texts',
+  before Nullable(String) comment 'The row before the change, a JSON object of texts',
+  after Nullable(String) comment 'The row after the change, a JSON object of texts',
+  committed_at DateTime64(6, 'UTC') comment 'When Postgres committed the change',
+  lsn String comment 'Where the transaction committed, as Postgres writes it',
+  commit_lsn UInt64 comment 'The same as a number',
+  ordinal UInt64 comment 'The change''s place in its transaction, from 1',
+  xid UInt32 comment 'The transaction''s id in Postgres'`,
+    ') as select op, key, before, after, committed_at,',
+    `  concat(${half('intDiv(commit_lsn, 4294967296)')}, '/', ${half('bitAnd(commit_lsn, 4294967295)')}) as lsn,`,
+    '  commit_lsn, ordinal, xid',
+    `from ${plan.auditRows} final`,
+    ...(retention === null ? [] : [`where ${isKept(retention)}`]),
+    `comment ${quoteString(`Every change of ${plan.id}, once`)}`,
+  ].join('\n');
+}
+
+function auditRetention(plan: TablePlan): Retention | null {
+  return plan.retention === null ? null : { column: '_retention_date', keep: plan.retention.keep };
+}

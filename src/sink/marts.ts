@@ -1,0 +1,182 @@
+import type { Log } from '../pipeline/log.js';
+import { WalhouseError } from '../pipeline/errors.js';
+import { qualified } from './identifier.js';
+import { invalid, martHash, objectsOf, type Mart } from './mart-files.js';
+import type { Databases } from './names.js';
+import type { TablePlan } from './plan.js';
+import type { Server } from './server.js';
+
+export { loadMarts, type MartFiles } from './mart-files.js';
+
+interface KeptMart {
+  readonly hash: string;
+  readonly objects: readonly string[];
+}
+
+/**
+ * The marts over complete tables. Each is made whole from landing or not at all: its hash is remembered
+ * last, so one that was cut off is made again, and so is one whose SQL has changed.
+ */
+export class Marts {
+  readonly #server: Server;
+  readonly #databases: Databases;
+  readonly #marts: readonly Mart[];
+  readonly #log: Log;
+  readonly #table: string;
+
+  constructor(server: Server, databases: Databases, marts: readonly Mart[], log: Log) {
+    this.#server = server;
+    this.#databases = databases;
+    this.#marts = marts;
+    this.#log = log;
+    this.#table = qualified(databases.landing, '_walhouse_marts');
+  }
+
+  /** The columns of a source table that any mart tracks. */
+  tracked(id: string): string[] {
+    return this.#marts.flatMap((mart) =>
+      mart.sources.filter((source) => source.id === id).flatMap((source) => source.tracks),
+    );
+  }
+
+  async open(): Promise<void> {
+    await this.#server.define(
+      `create table if not exists ${this.#table} (
+        name String comment 'The mart',
+        hash String comment 'Of its SQL and its source columns; empty while it is not complete',
+        objects Array(String) comment 'What it consists of, in the order of creation',
+        saved_at DateTime64(6, 'UTC') default now64(6, 'UTC')
+      ) engine = ReplacingMergeTree(saved_at)
+      order by name
+      settings fsync_after_insert = 1, fsync_part_directory = 1
+      comment 'Which marts are complete, and from which SQL'`,
+      'creating the table of marts',
+    );
+  }
+
+  /** Refuses a table whose columns a mart could not work with, before anything is made. */
+  check(plan: TablePlan): void {
+    for (const mart of this.#marts) {
+      for (const source of mart.sources) {
+        if (source.id !== plan.id) continue;
+        for (const { column, families } of source.needs) {
+          const stored = plan.columns.find(({ name }) => name === column)?.stored;
+          if (stored === undefined)
+            throw invalid(mart.name, `needs ${plan.id}.${column}, which is not there`);
+          if (families.some((family) => isOf(stored.base, family))) continue;
+          throw invalid(
+            mart.name,
+            `needs ${plan.id}.${column} as ${families.join(' or ')}, and it is ${stored.base} in ClickHouse`,
+            `change the column's type in Postgres, or leave the mart out of marts in walhouse.yaml`,
+          );
+        }
+      }
+    }
+  }
+
+  /** Makes the marts whose tables are all among `complete`; those that are as they should be stay untouched. */
+  async ensure(complete: ReadonlyMap<string, TablePlan>): Promise<void> {
+    const wanted = this.#marts.filter((mart) => mart.sources.every(({ id }) => complete.has(id)));
+    if (wanted.length === 0) return;
+    const kept = await this.#load();
+    for (const mart of wanted) {
+      const types = mart.sources.flatMap(({ id }) =>
+        complete.get(id)!.columns.map(({ name, stored }) => `${id}.${name} ${stored.type}`),
+      );
+      const hash = martHash(mart, types);
+      const before = kept.get(mart.name);
+      if (before?.hash === hash && (await this.#allThere(before.objects))) continue;
+      await this.#drop(mart, before);
+      await this.#build(mart, hash);
+    }
+  }
+
+  /** Takes away the marts over a table that is about to be filled anew. */
+  async dropOver(id: string): Promise<void> {
+    const over = this.#marts.filter((mart) => mart.sources.some((source) => source.id === id));
+    if (over.length === 0) return;
+    const kept = await this.#load();
+    for (const mart of over) await this.#drop(mart, kept.get(mart.name));
+  }
+
+  async #build(mart: Mart, hash: string): Promise<void> {
+    const startedAtMs = Date.now();
+    for (const statement of mart.statements) {
+      try {
+        await this.#server.define(statement.sql, `running ${statement.file} of mart "${mart.name}"`);
+        if (statement.target !== null && statement.object !== null)
+          await this.#backfill(mart, statement.object, statement.target);
+      } catch (error) {
+        if (error instanceof WalhouseError && error.policy === 'retry') throw error;
+        const problem = error instanceof WalhouseError ? error.what : String(error);
+        throw invalid(mart.name, `could not be made from ${statement.file}: ${problem}`, undefined, error);
+      }
+    }
+    await this.#save(mart.name, hash, objectsOf(mart));
+    this.#log.info({ mart: mart.name, ms: Date.now() - startedAtMs }, 'mart made from landing');
+  }
+
+  /** A materialized view sees only what is inserted from now on; what is there already comes through its own select. */
+  async #backfill(mart: Mart, view: string, target: string): Promise<void> {
+    const [row] = await this.#server.rows<{ as_select: string }>(
+      'select as_select from system.tables where database = {database:String} and name = {name:String}',
+      `reading ${view} of mart "${mart.name}"`,
+      { database: this.#databases.views, name: view },
+    );
+    if (row === undefined) throw invalid(mart.name, `has lost ${view} while it was made`);
+    await this.#server.longCommand(
+      `insert into ${qualified(this.#databases.views, target)} ${row.as_select}`,
+      `filling ${target} of mart "${mart.name}"`,
+    );
+  }
+
+  async #drop(mart: Mart, before: KeptMart | undefined): Promise<void> {
+    const objects = new Set([...(before?.objects ?? []), ...objectsOf(mart)]);
+    if (before !== undefined) await this.#save(mart.name, '', [...objects]);
+    for (const object of [...objects].reverse()) {
+      await this.#server.define(
+        `drop table if exists ${qualified(this.#databases.views, object)} sync`,
+        `dropping ${object} of mart "${mart.name}"`,
+      );
+    }
+  }
+
+  async #allThere(objects: readonly string[]): Promise<boolean> {
+    const [row] = await this.#server.rows<{ found: string }>(
+      'select toString(count()) as found from system.tables where database = {database:String} and name in {names:Array(String)}',
+      'looking for the marts',
+      { database: this.#databases.views, names: objects },
+    );
+    return Number(row?.found) === objects.length;
+  }
+
+  async #load(): Promise<Map<string, KeptMart>> {
+    const rows = await this.#server.rows<{ name: string; hash: string; objects: string[] }>(
+      `select name, hash, objects from ${this.#table} final`,
+      'reading the state of the marts',
+    );
+    return new Map(rows.map((row) => [row.name, row]));
+  }
+
+  async #save(name: string, hash: string, objects: readonly string[]): Promise<void> {
+    await this.#server.insertRows(
+      this.#table,
+      [{ name, hash, objects }],
+      `saving the state of mart "${name}"`,
+    );
+  }
+}
+
+/** `Int` is any whole number, `Date` any date or moment, `String` any text. */
+function isOf(base: string, family: string): boolean {
+  switch (family) {
+    case 'Int':
+      return /^U?Int\d+$/.test(base);
+    case 'Date':
+      return base.startsWith('Date');
+    case 'String':
+      return base.includes('String');
+    default:
+      return base.startsWith(family);
+  }
+}

@@ -1,0 +1,123 @@
+import { WalhouseError } from '../pipeline/errors.js';
+import type { Relation } from '../pipeline/relation.js';
+import { qualified, quoteName } from './identifier.js';
+import { AUDIT_PREFIX, COMMITTED_AT, IS_DELETED, VERSION, type Databases } from './names.js';
+import { retentionColumn, type Retention } from './retention.js';
+import { storedType, type StoredType } from './types.js';
+
+export interface PlannedColumn {
+  readonly name: string;
+  readonly stored: StoredType;
+  /** Part of the sort key: a row whose value here cannot be held was never stored. */
+  readonly sorts: boolean;
+}
+
+/** How one source table is kept: everything that the hot path and the DDL need to know, worked out once. */
+export interface TablePlan {
+  readonly relation: Relation;
+  readonly id: string;
+  /** The name in ClickHouse, without its database. */
+  readonly name: string;
+  /** Qualified and quoted. */
+  readonly landing: string;
+  readonly view: string;
+  readonly audit: string;
+  /** The table behind the audit view. */
+  readonly auditRows: string;
+  readonly columns: readonly PlannedColumn[];
+  readonly retention: Retention | null;
+  readonly history: boolean;
+  /** Columns (indexes) whose change must leave a tombstone under the old image: sort keys, retention, what marts sort or filter by. */
+  readonly tracked: readonly number[];
+  /** Old rows must come whole: something besides the key is tracked, or every change is kept. */
+  readonly needsFull: boolean;
+  /** The column list of every insert, quoted, in the order the encoder writes. */
+  readonly insertColumns: readonly string[];
+}
+
+export interface PlanOptions {
+  readonly databases: Databases;
+  readonly name: string;
+  readonly retention: Retention | null;
+  readonly history: boolean;
+  /** Names of columns that marts track. */
+  readonly martColumns: readonly string[];
+}
+
+export function planTable(relation: Relation, options: PlanOptions): TablePlan {
+  const { databases, name, retention, history, martColumns } = options;
+  if (relation.key.length === 0) {
+    throw noIdentity(
+      relation,
+      'has no primary key and no replica identity index, so its rows cannot be told apart.',
+      'An update or delete could not be followed.',
+      `ALTER TABLE ${sourceName(relation)} ADD PRIMARY KEY (...);`,
+    );
+  }
+  const retained = retention === null ? null : retentionColumn(relation, retention);
+  const tracked = new Set(relation.key);
+  if (retained !== null) tracked.add(retained);
+  for (const column of martColumns) tracked.add(columnIndex(relation, column));
+  const needsFull = history || tracked.size > relation.key.length;
+  if (needsFull && relation.replicaIdentity !== 'full') {
+    const reason = history
+      ? 'its history is kept'
+      : `${[...tracked]
+          .filter((index) => !relation.key.includes(index))
+          .map((index) => `"${relation.columns[index]!.name}"`)
+          .join(', ')} decides where and how long its rows are kept`;
+    throw identityNotFull(relation, reason);
+  }
+  const columns = relation.columns.map((column, index) => ({
+    name: column.name,
+    stored: storedType(column),
+    sorts: relation.key.includes(index) || index === retained,
+  }));
+  return {
+    relation,
+    id: relation.id,
+    name,
+    landing: qualified(databases.landing, name),
+    view: qualified(databases.views, name),
+    audit: qualified(databases.audit, name),
+    auditRows: qualified(databases.landing, `${AUDIT_PREFIX}${name}`),
+    columns,
+    retention,
+    history,
+    tracked: [...tracked],
+    needsFull,
+    insertColumns: [...columns.map((column) => column.name), VERSION, IS_DELETED, COMMITTED_AT].map(
+      quoteName,
+    ),
+  };
+}
+
+function columnIndex(relation: Relation, name: string): number {
+  const index = relation.columns.findIndex((column) => column.name === name);
+  if (index >= 0) return index;
+  throw new WalhouseError('mart_invalid', {
+    what: `a mart tracks ${relation.id}.${name}, and there is no such column.`,
+    why: 'Its rows could not follow the source.',
+    fix: 'correct the "-- tracks:" line of the mart, or leave the mart out of marts in walhouse.yaml',
+  });
+}
+
+/** The table as it must be written in SQL for Postgres. */
+export function sourceName(relation: Pick<Relation, 'schema' | 'name'>): string {
+  return [relation.schema, relation.name]
+    .map((part) => (/^[a-z_][a-z0-9_]*$/.test(part) ? part : `"${part.replaceAll('"', '""')}"`))
+    .join('.');
+}
+
+export function identityNotFull(relation: Relation, reason: string): WalhouseError {
+  return noIdentity(
+    relation,
+    `has replica identity ${relation.replicaIdentity.toUpperCase()}, and needs FULL because ${reason}.`,
+    'Without the old row, what it was counted under could not be taken back.',
+    `ALTER TABLE ${sourceName(relation)} REPLICA IDENTITY FULL;`,
+  );
+}
+
+function noIdentity(relation: Relation, what: string, why: string, fix: string): WalhouseError {
+  return new WalhouseError('table_no_identity', { what: `${relation.id} ${what}`, why, fix });
+}

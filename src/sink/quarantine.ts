@@ -1,0 +1,124 @@
+import type { Tuple } from '../pipeline/tuple.js';
+import { qualified, quoteString } from './identifier.js';
+import type { TablePlan } from './plan.js';
+import type { Server } from './server.js';
+
+/** A row that could not be stored, as it goes into the quarantine table. */
+export interface QuarantinedRow {
+  readonly table: string;
+  /** The key's columns as a JSON object of Postgres's texts. */
+  readonly key: string;
+  readonly version: string;
+  readonly commit_lsn: string;
+  /** The column whose value was refused. */
+  readonly column: string;
+  readonly reason: string;
+  /** The whole row as a JSON object of Postgres's texts; columns that were not sent are left out. */
+  readonly row: string;
+  readonly committed_at: string;
+}
+
+const TABLE = '_walhouse_quarantine';
+
+/** Rows that no ClickHouse type could hold exactly, raw and with their reason, until somebody has looked. */
+export class Quarantine {
+  readonly #server: Server;
+  readonly #table: string;
+  #counts: ReadonlyMap<string, number> = new Map();
+
+  constructor(server: Server, landingDatabase: string) {
+    this.#server = server;
+    this.#table = qualified(landingDatabase, TABLE);
+  }
+
+  get counts(): ReadonlyMap<string, number> {
+    return this.#counts;
+  }
+
+  /** One row per refused version: what is delivered again replaces itself. */
+  async open(): Promise<void> {
+    await this.#server.command(
+      `create table if not exists ${this.#table} (
+        table String comment 'The source table',
+        key String comment 'The row''s key, a JSON object of Postgres''s texts',
+        version UInt128 comment 'Commit position times 10^12 plus the step inside the transaction',
+        commit_lsn String comment 'Where the transaction committed',
+        column String comment 'The column whose value could not be held',
+        reason String comment 'What its type was, and why it did not fit',
+        row String comment 'The row as Postgres wrote it, a JSON object of texts',
+        committed_at DateTime64(6, 'UTC') comment 'When Postgres committed the change',
+        quarantined_at DateTime64(6, 'UTC') default now64(6, 'UTC') comment 'When it was put aside'
+      ) engine = ReplacingMergeTree
+      order by (table, version, key)
+      settings fsync_after_insert = 1, fsync_part_directory = 1
+      comment 'Rows that ClickHouse could not hold exactly'`,
+      'creating the quarantine table',
+    );
+    await this.#count();
+  }
+
+  async add(rows: readonly QuarantinedRow[]): Promise<void> {
+    if (rows.length === 0) return;
+    await this.#server.insertRows(this.#table, rows, 'storing quarantined rows');
+    await this.#count();
+  }
+
+  /** Forgets a table's rows, since its snapshot is about to bring them again. */
+  async clear(id: string): Promise<void> {
+    if ((this.#counts.get(id) ?? 0) === 0) return;
+    await this.#server.command(
+      `alter table ${this.#table} delete where table = ${quoteString(id)}`,
+      `clearing the quarantine of ${id}`,
+      { mutations_sync: '1' },
+    );
+    await this.#count();
+  }
+
+  async #count(): Promise<void> {
+    const rows = await this.#server.rows<{ table: string; count: string }>(
+      `select table, toString(count()) as count from ${this.#table} final group by table`,
+      'counting quarantined rows',
+    );
+    this.#counts = new Map(rows.map((row) => [row.table, Number(row.count)]));
+  }
+}
+
+/** The row with its reason, in words that say nothing of the value. */
+export function quarantinedRow(
+  plan: TablePlan,
+  row: Tuple,
+  column: number,
+  why: 'value' | 'null' | 'missing',
+  at: { version: string; commitLsn: string; committedAt: string },
+): QuarantinedRow {
+  const { name, type } = plan.relation.columns[column]!;
+  const { base } = plan.columns[column]!.stored;
+  const reasons = {
+    value: `${type.text} value that ${base} cannot hold exactly`,
+    null: `null where the table said not null`,
+    missing: 'unchanged value that was not sent, and no older version of the row has it',
+  };
+  return {
+    table: plan.id,
+    key: textOf(plan, row, plan.relation.key),
+    version: at.version,
+    commit_lsn: at.commitLsn,
+    column: name,
+    reason: reasons[why],
+    row: textOf(
+      plan,
+      row,
+      plan.columns.map((_, index) => index),
+    ),
+    committed_at: at.committedAt,
+  };
+}
+
+function textOf(plan: TablePlan, row: Tuple, columns: readonly number[]): string {
+  const entries: [string, string | null][] = [];
+  for (const index of columns) {
+    const text = row.text(index);
+    if (text !== undefined) entries.push([plan.columns[index]!.name, text]);
+  }
+  return JSON.stringify(Object.fromEntries(entries));
+}

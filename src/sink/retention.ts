@@ -1,0 +1,91 @@
+import { WalhouseError } from '../pipeline/errors.js';
+import type { Relation } from '../pipeline/relation.js';
+import { quoteName } from './identifier.js';
+import { storedType } from './types.js';
+
+/** How long rows are kept, counted from the retention column. */
+export interface Keep {
+  readonly count: number;
+  readonly unit: 'day' | 'month' | 'year';
+}
+
+export interface Retention {
+  readonly column: string;
+  readonly keep: Keep;
+}
+
+const ADD = { day: 'addDays', month: 'addMonths', year: 'addYears' } as const;
+
+/** A moment that never comes while a row without a date, or with one far ahead, would be counted as old. */
+const FAR = "toDateTime64('2299-01-01 00:00:00', 6, 'UTC')";
+
+/**
+ * When a row expires, as an expression over its retention column: the date plus the time it is kept. The view's
+ * cut-off and the table's TTL are this one expression, so nothing that can be seen is ever removed, and each row's
+ * moment is fixed. (Counting back from now instead would not be: the month before 29, 30 and 31 March is the same 28
+ * February, and rows would come back for hours.)
+ *
+ * Rows without a date never expire. ClickHouse takes a TTL of exactly 1970-01-01 00:00:00 for none, and sums
+ * past 2299 for something else; so both ends are held.
+ */
+export function expiresAt(retention: Retention): string {
+  const { count, unit } = retention.keep;
+  const date = `toDateTime64(${quoteName(retention.column)}, 6, 'UTC')`;
+  const latest = `${unit === 'day' ? 'subtractDays' : unit === 'month' ? 'subtractMonths' : 'subtractYears'}(${FAR}, ${count})`;
+  const sum = `${ADD[unit]}(least(${date}, ${latest}), ${count})`;
+  return `greatest(ifNull(${sum}, ${FAR}), toDateTime64('1970-01-02 00:00:00', 6, 'UTC'))`;
+}
+
+/** Whether a row is inside its retention now, to the microsecond, whatever the server's time zone. */
+export function isKept(retention: Retention): string {
+  return `${expiresAt(retention)} > now64(6, 'UTC')`;
+}
+
+/** Up to how many days of keeping a table is cut into days, and up to how many into months. */
+const BY_DAY_DAYS_MAX = 62;
+const BY_MONTH_DAYS_MAX = 3700;
+
+/**
+ * Parts that hold one day, month or year of the retention column, so that expiry drops whole parts or rewrites the oldest few, and
+ * never the whole table. A row's date is part of its sort key and a change of it writes a tombstone under
+ * the old date, so versions of one key never meet across partitions and none is left behind.
+ *
+ * Dates before 1970 or after 2100 share the partition at their end: 1900 and 2290 must not make 4,700 of them. Inserts may touch
+ * as many partitions as they like (`max_partitions_per_insert_block = 0`), which only a snapshot of many years does.
+ */
+export function partitionBy(retention: Retention): string {
+  const { count, unit } = retention.keep;
+  const days = count * (unit === 'day' ? 1 : unit === 'month' ? 30 : 365);
+  const date = `toDateTime64(${quoteName(retention.column)}, 6, 'UTC')`;
+  const low = "toDateTime64('1970-01-01 00:00:00', 6, 'UTC')";
+  const high = "toDateTime64('2100-01-01 00:00:00', 6, 'UTC')";
+  const held = `greatest(least(ifNull(${date}, ${high}), ${high}), ${low})`;
+  if (days <= BY_DAY_DAYS_MAX) return `toYYYYMMDD(${held})`;
+  return days <= BY_MONTH_DAYS_MAX ? `toYYYYMM(${held})` : `toYear(${held})`;
+}
+
+/** The index of the retention column; `config_invalid` where it is not there or is no date. */
+export function retentionColumn(relation: Relation, retention: Retention): number {
+  const index = relation.columns.findIndex((column) => column.name === retention.column);
+  const column = relation.columns[index];
+  if (column === undefined) {
+    throw new WalhouseError('config_invalid', {
+      what: `tables.${relation.id}.retention.column is "${retention.column}", and ${relation.id} has no such column.`,
+      why: 'Without it nobody knows when a row is past its retention.',
+      fix: `name one of: ${relation.columns
+        .filter((candidate) => isDate(storedType(candidate).base))
+        .map((candidate) => candidate.name)
+        .join(', ')}`,
+    });
+  }
+  if (isDate(storedType(column).base)) return index;
+  throw new WalhouseError('config_invalid', {
+    what: `tables.${relation.id}.retention.column is "${retention.column}", which is ${column.type.text}.`,
+    why: 'A row expires by a date.',
+    fix: 'name a column of type date, timestamp or timestamptz',
+  });
+}
+
+function isDate(base: string): boolean {
+  return base === 'Date32' || base.startsWith('DateTime64');
+}

@@ -1,0 +1,157 @@
+import { Readable } from 'node:stream';
+import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
+import { WalhouseError } from '../pipeline/errors.js';
+import { LONGEST_MS, PINNED_SETTINGS } from './client.js';
+import { sinkFailure } from './failure.js';
+
+const DEADLINE_MS = 60_000;
+/** TabSeparated is handed to the socket in pieces of this size. */
+const PIECE_BYTES = 1024 * 1024;
+
+/**
+ * The requests that the sink makes, each with its settings, its deadline and its errors. `doing` completes
+ * "while ..." in a failure's message, and never holds values.
+ */
+export class Server {
+  readonly #client: ClickHouseClient;
+  readonly #insertMs: number;
+  readonly #running = new Set<AbortController>();
+  #closed = false;
+
+  constructor(client: ClickHouseClient, insertMs = DEADLINE_MS) {
+    this.#client = client;
+    this.#insertMs = insertMs;
+  }
+
+  /** Inserts rows that are TabSeparated already; resolves once they are durable. */
+  async insert(table: string, columns: readonly string[], bytes: Buffer, doing: string): Promise<void> {
+    await this.#request(doing, this.#insertMs, async (signal) => {
+      await this.#client.insert({
+        table,
+        columns: columns as [string, ...string[]],
+        format: 'TabSeparated',
+        values: Readable.from(pieces(bytes), { objectMode: false }),
+        clickhouse_settings: PINNED_SETTINGS,
+        abort_signal: signal,
+      });
+    });
+  }
+
+  /** Inserts a few rows as objects. */
+  async insertRows(table: string, rows: readonly object[], doing: string): Promise<void> {
+    await this.#request(doing, this.#insertMs, async (signal) => {
+      await this.#client.insert({
+        table,
+        format: 'JSONEachRow',
+        values: rows,
+        clickhouse_settings: PINNED_SETTINGS,
+        abort_signal: signal,
+      });
+    });
+  }
+
+  async command(query: string, doing: string, settings: ClickHouseSettings = {}): Promise<void> {
+    await this.#command(query, doing, DEADLINE_MS, settings);
+  }
+
+  /** A statement that touches no row, so that ClickHouse's message may be shown whole. */
+  async define(query: string, doing: string): Promise<void> {
+    await this.#command(query, doing, DEADLINE_MS, {}, false);
+  }
+
+  /** A statement whose time grows with the table. */
+  async longCommand(query: string, doing: string): Promise<void> {
+    await this.#command(query, doing, LONGEST_MS, {});
+  }
+
+  async rows<T>(query: string, doing: string, params: Record<string, unknown> = {}): Promise<T[]> {
+    return this.#request(doing, DEADLINE_MS, async (signal) => {
+      const result = await this.#client.query({
+        query,
+        format: 'JSONEachRow',
+        query_params: params,
+        clickhouse_settings: { ...PINNED_SETTINGS, output_format_json_quote_64bit_integers: 1 },
+        abort_signal: signal,
+      });
+      return result.json<T>();
+    });
+  }
+
+  /** A result as TabSeparated, each byte one character. */
+  async tabSeparated(query: string, doing: string): Promise<string> {
+    return this.#request(doing, DEADLINE_MS, async (signal) => {
+      const { stream } = await this.#client.exec({
+        query: `${query} format TabSeparated`,
+        clickhouse_settings: { ...PINNED_SETTINGS, max_query_size: '1000000000' },
+        abort_signal: signal,
+      });
+      const chunks: Buffer[] = [];
+      for await (const chunk of stream) chunks.push(chunk as Buffer);
+      return Buffer.concat(chunks).toString('latin1');
+    });
+  }
+
+  /** Breaks off what is on its way. The client stays open: it is its owner's. */
+  close(): void {
+    this.#closed = true;
+    for (const controller of this.#running) controller.abort();
+  }
+
+  async #command(
+    query: string,
+    doing: string,
+    ms: number,
+    settings: ClickHouseSettings,
+    rowsInvolved = true,
+  ): Promise<void> {
+    await this.#request(
+      doing,
+      ms,
+      async (signal) => {
+        await this.#client.command({
+          query,
+          clickhouse_settings: { ...PINNED_SETTINGS, ...settings },
+          abort_signal: signal,
+        });
+      },
+      rowsInvolved,
+    );
+  }
+
+  async #request<T>(
+    doing: string,
+    ms: number,
+    run: (signal: AbortSignal) => Promise<T>,
+    rowsInvolved = true,
+  ): Promise<T> {
+    if (this.#closed) throw closed(doing);
+    const controller = new AbortController();
+    let late = false;
+    const timer = setTimeout(() => {
+      late = true;
+      controller.abort();
+    }, ms);
+    this.#running.add(controller);
+    try {
+      return await run(controller.signal);
+    } catch (error) {
+      if (this.#closed) throw closed(doing);
+      throw sinkFailure(late ? new Error('timeout') : error, doing, rowsInvolved);
+    } finally {
+      clearTimeout(timer);
+      this.#running.delete(controller);
+    }
+  }
+}
+
+function closed(doing: string): WalhouseError {
+  return new WalhouseError('sink_unreachable', {
+    what: `the sink was closed while ${doing}.`,
+    why: 'Nothing is confirmed to Postgres until ClickHouse has it.',
+    fix: 'none needed: Walhouse is leaving, and goes on from the confirmed position when it is started again',
+  });
+}
+
+function* pieces(bytes: Buffer): Generator<Buffer> {
+  for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
+}

@@ -1,0 +1,283 @@
+import { createHash } from 'node:crypto';
+import type { ClickHouseClient } from '@clickhouse/client';
+import { WalhouseError } from '../pipeline/errors.js';
+import { failpoint } from '../pipeline/failpoint.js';
+import type { Log } from '../pipeline/log.js';
+import type { Lsn } from '../pipeline/lsn.js';
+import type { Relation } from '../pipeline/relation.js';
+import type { Batch, Checkpoint, Sink, SnapshotWriter, StoredTable } from '../pipeline/sink.js';
+import { AUDIT_COLUMNS, auditTable, auditView } from './audit.js';
+import { RowBatch, type TableRows } from './batch.js';
+import { Checkpoints } from './checkpoint.js';
+import { quoteName } from './identifier.js';
+import { complete } from './incomplete.js';
+import { landingTable, tableView, truncateLanding } from './landing.js';
+import { objectsOf, parseMart, type MartFiles } from './mart-files.js';
+import { Marts } from './marts.js';
+import { databasesFor, Names, type Databases } from './names.js';
+import { planTable, type TablePlan } from './plan.js';
+import { Quarantine } from './quarantine.js';
+import type { Retention } from './retention.js';
+import { BufferPool } from './row-buffer.js';
+import { Server } from './server.js';
+import { SnapshotRows } from './snapshot-rows.js';
+import { StoredTables } from './stored-tables.js';
+import { formatMicros } from './times.js';
+
+export interface SinkTable {
+  readonly retention?: Retention | undefined;
+  /** Every change also goes to the audit trail. */
+  readonly history: boolean;
+}
+
+export interface SinkOptions {
+  /** From `createSinkClient`; stays the caller's to close. */
+  readonly client: ClickHouseClient;
+  /** The database that people query; `_landing` and `_audit` stand beside it. */
+  readonly database: string;
+  /** By relation id, `schema.name`. */
+  readonly tables: ReadonlyMap<string, SinkTable>;
+  readonly marts: readonly MartFiles[];
+  readonly log: Log;
+  /** How long one insert may take. */
+  readonly insertTimeoutMs?: number;
+}
+
+/** TTL and Decimal arithmetic as it is used here came with 25.7; 25.8 is the first long-term release after it. */
+const VERSION_MIN = [25, 8] as const;
+/** How many tables of one batch are inserted at once. */
+const INSERTS_AT_ONCE = 2;
+
+/** The ClickHouse side. Throws `mart_invalid`, `table_name_collision` and `config_invalid` before it talks to any server. */
+export function openSink(options: SinkOptions): Sink {
+  return new ClickHouseSink(options);
+}
+
+class ClickHouseSink implements Sink {
+  readonly #options: SinkOptions;
+  readonly #server: Server;
+  readonly #databases: Databases;
+  readonly #names = new Names();
+  readonly #marts: Marts;
+  readonly #checkpoints: Checkpoints;
+  readonly #stored: StoredTables;
+  readonly #quarantine: Quarantine;
+  readonly #pool = new BufferPool();
+  /** By relation as it was attached or snapshotted. */
+  readonly #plans = new Map<Relation, TablePlan>();
+  readonly #complete = new Map<string, TablePlan>();
+
+  constructor(options: SinkOptions) {
+    this.#options = options;
+    this.#server = new Server(options.client, options.insertTimeoutMs);
+    this.#databases = databasesFor(options.database);
+    const marts = options.marts.map((files) => parseMart(files, this.#databases));
+    for (const mart of marts) {
+      for (const object of objectsOf(mart)) this.#names.reserve(object, `mart "${mart.name}"`);
+      for (const { id } of mart.sources) if (!options.tables.has(id)) throw missingSource(mart.name, id);
+    }
+    this.#marts = new Marts(this.#server, this.#databases, marts, options.log);
+    this.#checkpoints = new Checkpoints(this.#server, this.#databases.landing);
+    this.#stored = new StoredTables(this.#server, this.#databases.landing);
+    this.#quarantine = new Quarantine(this.#server, this.#databases.landing);
+  }
+
+  async open(): Promise<void> {
+    this.#plans.clear();
+    this.#complete.clear();
+    await this.#refuseOldServer();
+    await this.#createDatabases();
+    await this.#checkpoints.open();
+    await this.#stored.open();
+    await this.#marts.open();
+    await this.#quarantine.open();
+  }
+
+  loadCheckpoint(): Promise<Checkpoint | null> {
+    return this.#checkpoints.load();
+  }
+
+  saveCheckpoint(checkpoint: Checkpoint): Promise<void> {
+    return this.#checkpoints.save(checkpoint);
+  }
+
+  loadTables(): Promise<readonly StoredTable[]> {
+    return this.#stored.load();
+  }
+
+  async beginSnapshot(relation: Relation, consistentPoint: Lsn): Promise<SnapshotWriter> {
+    const plan = this.#plan(relation);
+    const doing = `preparing ${plan.id} for its snapshot`;
+    this.#complete.delete(plan.id);
+    await this.#stored.save(plan.id, 'snapshotting', consistentPoint);
+    await this.#marts.dropOver(plan.id);
+    await this.#server.define(`drop view if exists ${plan.view} sync`, doing);
+    await this.#server.define(`drop table if exists ${plan.landing} sync`, doing);
+    await this.#quarantine.clear(plan.id);
+    await this.#server.define(landingTable(plan), doing);
+    if (plan.history) await this.#server.define(auditTable(plan), doing);
+    const takenAt = formatMicros(BigInt(Date.now()) * 1000n);
+    return new SnapshotRows({
+      plan,
+      server: this.#server,
+      quarantine: this.#quarantine,
+      pool: this.#pool,
+      consistentPoint,
+      takenAt,
+    });
+  }
+
+  async endSnapshot(relation: Relation, consistentPoint: Lsn): Promise<void> {
+    const plan = this.#plan(relation);
+    await this.#show(plan);
+    await this.#stored.save(plan.id, 'streaming', consistentPoint, definitionHash(plan));
+  }
+
+  async attach(relation: Relation): Promise<void> {
+    const plan = this.#plan(relation);
+    if ((await this.#stored.definition(plan.id)) !== definitionHash(plan)) throw otherDefinition(plan);
+    await this.#show(plan);
+  }
+
+  openBatch(): Batch {
+    return new RowBatch((relation) => this.#planOf(relation), this.#pool);
+  }
+
+  async store(batch: Batch): Promise<void> {
+    if (!(batch instanceof RowBatch)) throw new Error('not a batch of this sink');
+    await this.#quarantine.add(batch.quarantined);
+    const queue = [...batch.tables];
+    let first = true;
+    const workers = Array.from({ length: Math.min(INSERTS_AT_ONCE, queue.length) }, async () => {
+      for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
+        await this.#storeTable(batch, table);
+        if (first) failpoint('between_tables');
+        first = false;
+      }
+    });
+    const results = await Promise.allSettled(workers);
+    for (const result of results) if (result.status === 'rejected') throw result.reason;
+    if (batch.truncation !== null) {
+      const { plan, version, committedAt } = batch.truncation;
+      await this.#server.longCommand(truncateLanding(plan, version, committedAt), `truncating ${plan.id}`);
+    }
+    batch.release();
+  }
+
+  quarantined(): ReadonlyMap<string, number> {
+    return this.#quarantine.counts;
+  }
+
+  close(): Promise<void> {
+    this.#server.close();
+    return Promise.resolve();
+  }
+
+  async #storeTable(batch: RowBatch, { plan, out, incomplete, audit }: TableRows): Promise<void> {
+    if (incomplete.length > 0) {
+      const refused = await complete(plan, out, incomplete, this.#server);
+      // From here on they are in the batch's own bytes, should it have to be stored again.
+      incomplete.length = 0;
+      batch.quarantined.push(...refused);
+      await this.#quarantine.add(refused);
+    }
+    const doing = `storing rows of ${plan.id}`;
+    if (audit !== null && audit.out.rows > 0)
+      await this.#server.insert(plan.auditRows, AUDIT_COLUMNS, audit.out.written(), doing);
+    if (out.rows > 0) await this.#server.insert(plan.landing, plan.insertColumns, out.written(), doing);
+  }
+
+  /** Views, and marts whose tables are all there. */
+  async #show(plan: TablePlan): Promise<void> {
+    const doing = `showing ${plan.id}`;
+    if (plan.history) {
+      await this.#server.define(auditTable(plan), doing);
+      await this.#server.define(auditView(plan), doing);
+    }
+    await this.#server.define(tableView(plan), doing);
+    this.#complete.set(plan.id, plan);
+    await this.#marts.ensure(this.#complete);
+  }
+
+  #plan(relation: Relation): TablePlan {
+    const known = this.#plans.get(relation);
+    if (known !== undefined) return known;
+    const table = this.#options.tables.get(relation.id);
+    const plan = planTable(relation, {
+      databases: this.#databases,
+      name: this.#names.claim(relation),
+      retention: table?.retention ?? null,
+      history: table?.history ?? false,
+      martColumns: this.#marts.tracked(relation.id),
+    });
+    this.#marts.check(plan);
+    this.#plans.set(relation, plan);
+    return plan;
+  }
+
+  /** A relation that was neither attached nor snapshotted has no table that fits it. */
+  #planOf(relation: Relation): TablePlan {
+    const plan = this.#plans.get(relation);
+    if (plan !== undefined) return plan;
+    throw new WalhouseError('schema_changed', {
+      what: `${relation.id} came in a form that it did not have when streaming began.`,
+      why: 'Its table in ClickHouse has other columns.',
+      fix: `restart walhouse; if the columns of ${relation.id} have changed, walhouse resync ${relation.id}`,
+    });
+  }
+
+  async #refuseOldServer(): Promise<void> {
+    const [row] = await this.#server.rows<{ version: string }>(
+      'select version() as version',
+      'asking for its version',
+    );
+    const version = row?.version ?? '';
+    const [major = 0, minor = 0] = version.split('.').map(Number);
+    if (major > VERSION_MIN[0] || (major === VERSION_MIN[0] && minor >= VERSION_MIN[1])) return;
+    throw new WalhouseError('sink_unsupported', {
+      what: `ClickHouse is ${version}.`,
+      why: 'Rows would not expire as they should: dates past 2106 cannot decide it there.',
+      fix: `use ClickHouse ${VERSION_MIN.join('.')} or later`,
+    });
+  }
+
+  /** Asks before it creates, so that a user without the right to create databases can work in ones made for it. */
+  async #createDatabases(): Promise<void> {
+    const { views, landing, audit } = this.#databases;
+    const history = [...this.#options.tables.values()].some((table) => table.history);
+    const wanted = [views, landing, ...(history || this.#options.marts.length > 0 ? [audit] : [])];
+    const rows = await this.#server.rows<{ name: string }>(
+      'select name from system.databases where name in {names:Array(String)}',
+      'looking for the databases',
+      { names: wanted },
+    );
+    const there = new Set(rows.map(({ name }) => name));
+    for (const name of wanted) {
+      if (there.has(name)) continue;
+      await this.#server.define(`create database if not exists ${quoteName(name)}`, `creating ${name}`);
+    }
+  }
+}
+
+/** Changes with what decides how rows are kept: columns, types, key, retention. Comments may change freely. */
+function definitionHash({ relation, ...plan }: TablePlan): string {
+  const columns = relation.columns.map((column) => ({ ...column, comment: null }));
+  const bare = { ...plan, relation: { ...relation, columns, comment: '' } };
+  return createHash('sha256').update(landingTable(bare)).digest('hex');
+}
+
+function otherDefinition(plan: TablePlan): WalhouseError {
+  return new WalhouseError('schema_changed', {
+    what: `${plan.id} has other columns, another key or another retention than when it was snapshotted.`,
+    why: 'Its table in ClickHouse was made for the former ones.',
+    fix: `walhouse resync ${plan.id}`,
+  });
+}
+
+function missingSource(mart: string, id: string): WalhouseError {
+  return new WalhouseError('mart_invalid', {
+    what: `mart "${mart}" is made from ${id}, which is not among tables.`,
+    why: 'It would stay empty.',
+    fix: `add ${id} to tables in walhouse.yaml, or leave ${mart} out of marts`,
+  });
+}

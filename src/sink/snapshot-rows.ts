@@ -1,0 +1,114 @@
+import { formatLsn, type Lsn } from '../pipeline/lsn.js';
+import type { SnapshotWriter } from '../pipeline/sink.js';
+import type { Tuple } from '../pipeline/tuple.js';
+import { snapshotVersion, STEPS_PER_COMMIT } from '../pipeline/version.js';
+import { AUDIT_COLUMNS } from './audit.js';
+import { AuditRows } from './audit-rows.js';
+import type { TablePlan } from './plan.js';
+import { quarantinedRow, type Quarantine, type QuarantinedRow } from './quarantine.js';
+import type { RowBuffer} from './row-buffer.js';
+import { type BufferPool } from './row-buffer.js';
+import { Stamp, WRITTEN, writeRow } from './row-encoder.js';
+import type { Server } from './server.js';
+
+/** An insert goes when this much has gathered. */
+const FLUSH_BYTES = 16 * 1024 * 1024;
+const FLUSH_QUARANTINED = 1000;
+
+/**
+ * Rows of one table's snapshot. All bear the version just below the consistent point, at step 0. Several readers may add at once;
+ * inserts go one after another.
+ */
+export class SnapshotRows implements SnapshotWriter {
+  rows = 0;
+  readonly #plan: TablePlan;
+  readonly #server: Server;
+  readonly #quarantine: Quarantine;
+  readonly #pool: BufferPool;
+  readonly #stamp: Stamp;
+  readonly #consistentPoint: Lsn;
+  readonly #takenAt: string;
+  #out: RowBuffer;
+  #audit: AuditRows | null;
+  #refused: QuarantinedRow[] = [];
+  #flushing: Promise<void> = Promise.resolve();
+  readonly #holes: number[] = [];
+
+  constructor(parts: {
+    plan: TablePlan;
+    server: Server;
+    quarantine: Quarantine;
+    pool: BufferPool;
+    consistentPoint: Lsn;
+    /** As ClickHouse reads it. */
+    takenAt: string;
+  }) {
+    this.#plan = parts.plan;
+    this.#server = parts.server;
+    this.#quarantine = parts.quarantine;
+    this.#pool = parts.pool;
+    this.#consistentPoint = parts.consistentPoint;
+    this.#takenAt = parts.takenAt;
+    this.#stamp = new Stamp(snapshotVersion(parts.consistentPoint) / STEPS_PER_COMMIT, parts.takenAt);
+    this.#out = this.#pool.take();
+    this.#audit = this.#openAudit();
+  }
+
+  add(row: Tuple): void {
+    this.#holes.length = 0;
+    const from = this.#out.at;
+    const result = writeRow(this.#plan, this.#out, row, null, this.#stamp, 0, this.#holes);
+    if (result !== WRITTEN) this.#refuse(row, result, from);
+    this.#audit?.add('r', null, row, this.#stamp, { commitLsn: this.#consistentPoint - 1n, xid: 0 }, 1);
+    this.rows += 1;
+  }
+
+  async flush(force: boolean): Promise<void> {
+    const bytes = this.#out.at + (this.#audit?.out.at ?? 0);
+    if (!force && bytes < FLUSH_BYTES && this.#refused.length < FLUSH_QUARANTINED) return;
+    const out = this.#out;
+    const audit = this.#audit;
+    const refused = this.#refused;
+    this.#out = this.#pool.take();
+    this.#audit = this.#openAudit();
+    this.#refused = [];
+    const before = this.#flushing;
+    const mine = before.then(() => this.#store(out, audit, refused));
+    // A failure is thrown at who flushed; whoever comes next must not run past it.
+    this.#flushing = mine;
+    mine.catch(() => {});
+    await mine;
+  }
+
+  async #store(out: RowBuffer, audit: AuditRows | null, refused: readonly QuarantinedRow[]): Promise<void> {
+    const doing = `storing the snapshot of ${this.#plan.id}`;
+    if (out.rows > 0)
+      await this.#server.insert(this.#plan.landing, this.#plan.insertColumns, out.written(), doing);
+    if (audit !== null && audit.out.rows > 0)
+      await this.#server.insert(this.#plan.auditRows, AUDIT_COLUMNS, audit.out.written(), doing);
+    await this.#quarantine.add(refused);
+    this.#pool.give(out);
+    if (audit !== null) this.#pool.give(audit.out);
+  }
+
+  #refuse(row: Tuple, result: number, from: number): void {
+    const missing = result < 0;
+    if (missing) {
+      this.#out.at = from;
+      this.#out.rows -= 1;
+    }
+    const column = missing ? this.#holes[0]! : result;
+    const why = missing ? 'missing' : row.start[column]! < 0 ? 'null' : 'value';
+    this.#refused.push(
+      quarantinedRow(this.#plan, row, column, why, {
+        version: this.#stamp.version(0),
+        commitLsn: formatLsn(this.#consistentPoint - 1n),
+        committedAt: this.#takenAt,
+      }),
+    );
+  }
+
+  #openAudit(): AuditRows | null {
+    return this.#plan.history ? new AuditRows(this.#plan, this.#pool.take()) : null;
+  }
+}
