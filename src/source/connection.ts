@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { Client, Pool, type ClientConfig } from 'pg';
 import { WalhouseError } from '../pipeline/errors.js';
 import { sourceError } from './source-error.js';
@@ -40,7 +41,7 @@ export interface Target {
 export function parseTarget(url: string): Target {
   const parsed = parseUrl(url);
   const host = parsed.searchParams.get('host') ?? decodeURIComponent(parsed.hostname);
-  const user = decodeURIComponent(parsed.username) || (process.env['PGUSER'] ?? process.env['USER'] ?? '');
+  const user = decodeURIComponent(parsed.username);
   return {
     host: `${host || 'localhost'}${parsed.port === '' ? '' : `:${parsed.port}`}`,
     database: decodeURIComponent(parsed.pathname.slice(1)) || user,
@@ -114,11 +115,11 @@ export async function relax(client: Client): Promise<void> {
 }
 
 interface Wired {
-  readonly connection: { readonly stream: import('node:net').Socket };
+  readonly connection: { readonly stream: Socket };
 }
 
 /** The socket under a client; `pg` does not type it, but backpressure and a prompt end need it. */
-export function socketOf(client: Client): import('node:net').Socket {
+export function socketOf(client: Client): Socket {
   return (client as unknown as Wired).connection.stream;
 }
 

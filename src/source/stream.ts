@@ -17,6 +17,8 @@ import { Wal2jsonDecoder } from './wal2json.js';
 /** How often the server is told that we live, unless its own timeout asks for more. */
 const ALIVE_MS_MAX = 10_000;
 const ALIVE_MS_MIN = 100;
+/** pg-logical-replication counts from 1999-12-25 where Postgres counts from 2000-01-01. */
+const LIBRARY_CLOCK_BEHIND_MS = 7 * 24 * 3_600_000;
 /** A ping that was not answered for so long may be sent again. */
 const PING_AGAIN_MS = 1_000;
 
@@ -68,7 +70,7 @@ export class PostgresStream implements ChangeStream {
     this.#service.on('error', (error) => this.#fail(error));
     this.#service.on('start', () => this.#started());
     this.#service.on('heartbeat', (lsn, sentAtMs, wantsReply) => {
-      this.#keepalive(lsnFrom(lsn), sentAtMs, wantsReply);
+      this.#keepalive(lsnFrom(lsn), sentAtMs + LIBRARY_CLOCK_BEHIND_MS, wantsReply);
     });
   }
 
@@ -78,7 +80,7 @@ export class PostgresStream implements ChangeStream {
     if (this.#ended) return;
     this.#handler = handler;
     const settled = new Promise<void>((resolve, reject) => {
-      this.#settle = (error) => (error === undefined ? resolve() : reject(error as Error));
+      this.#settle = (error) => (error === undefined ? resolve() : reject(error));
     });
     settled.catch(() => {}); // It may be settled before it is awaited.
     try {
@@ -165,10 +167,8 @@ export class PostgresStream implements ChangeStream {
       return;
     }
     client.on('notice', (notice) => this.#notice(notice.message ?? ''));
-    const aliveMs =
-      senderTimeoutMs === 0
-        ? ALIVE_MS_MAX
-        : Math.max(ALIVE_MS_MIN, Math.min(ALIVE_MS_MAX, senderTimeoutMs / 4));
+    // A server without a timeout need not hear of us; the ticks that watch for silence are enough.
+    const aliveMs = senderTimeoutMs === 0 ? Infinity : Math.min(ALIVE_MS_MAX, senderTimeoutMs / 4);
     this.#heardAtMs = Date.now();
     this.#timer = setInterval(
       () => this.#tick(),

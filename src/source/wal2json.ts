@@ -4,7 +4,8 @@ import type { Relation } from '../pipeline/relation.js';
 import { Tuple } from '../pipeline/tuple.js';
 import { hasKey, identityLost, oldImage, type Decoder } from './decoder.js';
 import { JsonScanner } from './json-scanner.js';
-import { TableShape, shapeLookup } from './wal2json-table.js';
+import type { TableShape } from './wal2json-table.js';
+import { shapeLookup } from './wal2json-table.js';
 
 const ACTION_AT = 11;
 /** Every message begins with it, and the action's letter follows. */
