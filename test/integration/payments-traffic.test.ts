@@ -92,7 +92,9 @@ describe('the demo traffic', () => {
     );
     const report = await run(traffic, 1_500);
     expect(report.transactions).toBe(Object.values(report.operations).reduce((sum, count) => sum + count));
-    expect(report.rows).toBeGreaterThan(report.transactions / 2);
+    const { pay, pay_late: late, checkout, new_merchant: merchants, import_file: files } = report.operations;
+    // What inserts is certain to change rows; an update may find its row deleted by another connection.
+    expect(report.rows).toBeGreaterThanOrEqual(pay + late + 4 * checkout + merchants + 50 * files);
     for (const { id, rows } of await databases.postgres<{ id: string; rows: string }>(perMerchant)) {
       if (before.get(id) !== rows) expect(report.touchedMerchants).toContain(BigInt(id));
       before.delete(id);

@@ -178,7 +178,8 @@ class PaymentsTraffic implements Traffic {
     if (operation.commit) for (const id of merchantsOf(operation)) this.#touched.add(BigInt(id));
     for (let attempt = 1; ; attempt++) {
       try {
-        this.#rows += await this.#withClient((client) => executeOperation(client, operation));
+        const rows = await this.#withClient((client) => executeOperation(client, operation));
+        this.#rows += rows;
         break;
       } catch (error) {
         // The commit's answer may have been lost with the connection: then the retry finds its own rows.
