@@ -42,7 +42,7 @@ export interface ServedApi {
   /** `http://127.0.0.1:8080`, with the port that was taken. */
   readonly url: string;
   /** Accepts nothing more, finishes what was taken on, and cuts off what is left after a bound. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]|::1)$/i;
@@ -62,7 +62,7 @@ export async function serveApi(app: Hono<ApiEnv>, options: ServeOptions): Promis
   const names = isLoopback(options.host) ? (options.hosts ?? []).map((name) => name.toLowerCase()) : null;
 
   const answer = getRequestListener(
-    (request, bindings) => app.fetch(request, { ...bindings, closing: closing.signal } as ApiEnv['Bindings']),
+    (request, bindings) => app.fetch(request, { ...bindings, closing: closing.signal }),
     { errorHandler: () => problemResponse(BAD_REQUEST), overrideGlobalObjects: false },
   );
   const server = createServer(

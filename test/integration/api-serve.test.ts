@@ -132,7 +132,7 @@ describe('a served API', () => {
         headers: { 'content-type': 'application/json' },
         body,
         duplex: 'half',
-      } as RequestInit);
+      });
       expect(await problemOf(response)).toMatchObject({ status: 413 });
       expect((await fetch(`${url}/healthz`)).status).toBe(200);
     },

@@ -1,0 +1,128 @@
+import { describe, expect, test } from 'vitest';
+import { loadDashboard } from '../../src/ops/dashboard.js';
+import { openApi } from './api-fixture.js';
+
+interface Operation {
+  operationId: string;
+  security?: { key: string[] }[];
+  parameters?: { name: string; in: string; required?: boolean; schema: Record<string, unknown> }[];
+  responses: Record<string, { content?: Record<string, { schema: { $ref?: string } }> }>;
+}
+interface Document {
+  openapi: string;
+  paths: Record<string, Record<string, Operation>>;
+  components: {
+    schemas: Record<string, { properties?: object; required?: string[] }>;
+    securitySchemes: object;
+  };
+}
+
+async function documentOf(): Promise<Document> {
+  return (await (await openApi().app.request('/openapi.json')).json()) as Document;
+}
+
+describe('/openapi.json', () => {
+  test('describes every route that a program asks', async () => {
+    const { openapi, paths } = await documentOf();
+    expect(openapi).toBe('3.1.0');
+    const routes = Object.entries(paths).flatMap(([path, methods]) =>
+      Object.keys(methods).map((method) => `${method} ${path}`),
+    );
+    expect(routes.sort()).toEqual([
+      'get /healthz',
+      'get /metrics',
+      'get /readyz',
+      'get /v1/merchants/{id}/risk',
+      'get /v1/replication',
+      'post /v1/merchants/risk',
+    ]);
+  });
+
+  test('names the parameters that are taken, and their bounds', async () => {
+    const { paths } = await documentOf();
+    const parameters = paths['/v1/merchants/{id}/risk']?.get?.parameters ?? [];
+    expect(parameters.map(({ name, in: place, required }) => [name, place, required === true])).toEqual([
+      ['id', 'path', true],
+      ['at', 'query', false],
+      ['min_lsn', 'query', false],
+      ['wait_ms', 'query', false],
+      ['max_lag_ms', 'query', false],
+    ]);
+    const schemaOf = (name: string) => parameters.find((parameter) => parameter.name === name)?.schema;
+    expect(schemaOf('at')).toMatchObject({ type: 'string', format: 'date-time' });
+    expect(schemaOf('wait_ms')).toMatchObject({ type: 'integer', maximum: 30_000 });
+  });
+
+  test('says for each route which scope it needs and that errors are problem documents', async () => {
+    const { paths, components } = await documentOf();
+    expect(components.securitySchemes).toEqual({ key: { type: 'http', scheme: 'bearer' } });
+    const scopes = Object.values(paths).flatMap((methods) =>
+      Object.values(methods).map(({ operationId, security }) => [
+        operationId,
+        security?.[0]?.key[0] ?? 'none',
+      ]),
+    );
+    expect(Object.fromEntries(scopes)).toEqual({
+      merchantRisk: 'risk:read',
+      merchantsRisk: 'risk:read',
+      replication: 'ops:read',
+      metrics: 'ops:read',
+      healthz: 'none',
+      readyz: 'none',
+    });
+    for (const status of ['400', '401', '403', '404', '429', '503']) {
+      const { content } = paths['/v1/merchants/{id}/risk']?.get?.responses[status] ?? {};
+      expect(content?.['application/problem+json']?.schema.$ref).toBe('#/components/schemas/Problem');
+    }
+  });
+
+  // What programs rely on: a member that goes, or comes, is a decision and not an accident.
+  test.each([
+    ['MerchantRisk', ['merchant_id', 'window', 'rejected', 'total', 'as_of']],
+    ['MerchantsRisk', ['window', 'as_of', 'merchants']],
+    ['Window', ['from', 'to']],
+    ['CountAndAmount', ['count', 'amount']],
+    ['AsOf', ['lsn', 'committed_at', 'lag_ms']],
+    [
+      'Status',
+      [
+        'state',
+        'applied_lsn',
+        'confirmed_lsn',
+        'source_lsn',
+        'lag_bytes',
+        'lag_ms',
+        'tables',
+        'error',
+        'retry_at',
+      ],
+    ],
+    ['TableStatus', ['state', 'rows_applied', 'quarantined', 'error', 'snapshot']],
+  ])('%s has these members, all of them always there', async (name, members) => {
+    const { components } = await documentOf();
+    const schema = components.schemas[name];
+    expect(Object.keys(schema?.properties ?? {})).toEqual(members);
+    expect(schema?.required).toEqual(members);
+  });
+});
+
+describe('the dashboard', () => {
+  test('is one document that loads nothing from anywhere', async () => {
+    const response = await openApi().app.request('/');
+    expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8');
+    const html = await response.text();
+    expect(html).toBe(loadDashboard().html);
+    expect(html).not.toMatch(/https?:\/\/(?!www\.w3\.org\/2000\/svg)/);
+    expect(html).not.toMatch(/<(script|link|img)[^>]* (src|href)="(?!data:,)/);
+    expect(html).not.toContain('innerHTML');
+    expect(html).not.toMatch(/ style="| on[a-z]+="/);
+  });
+
+  test('may run its own script and style and no other', () => {
+    const { html, contentSecurityPolicy } = loadDashboard();
+    expect(contentSecurityPolicy).not.toContain('unsafe');
+    expect(contentSecurityPolicy.match(/'sha256-[A-Za-z0-9+/]{43}='/g)).toHaveLength(2);
+    expect(html.match(/<script/g)).toHaveLength(1);
+    expect(html.match(/<style/g)).toHaveLength(1);
+  });
+});
