@@ -22,7 +22,7 @@ select
   toInt64(assumeNotNull(payment_id)) as payment_id,
   _version,
   _is_deleted,
-  toUInt8(ifNull(status = 'Rejected', 0)) as is_rejected,
+  toUInt8(ifNull(cast(status as Nullable(String)) = 'Rejected', 0)) as is_rejected,
   assumeNotNull(amount) as amount
 from {landing}.payments
 comment 'Every version of the payments of the last eight days, by merchant'

@@ -7,7 +7,7 @@ select
   toInt64(assumeNotNull(payment_id)) as payment_id,
   _version,
   _is_deleted,
-  toUInt8(ifNull(status = 'Rejected', 0)) as is_rejected,
+  toUInt8(ifNull(cast(status as Nullable(String)) = 'Rejected', 0)) as is_rejected,
   ifNull(amount, 0) as amount
 from {landing}.payments
 where merchant_id is not null

@@ -127,7 +127,7 @@ export function martHash(mart: Mart, sourceTypes: readonly string[]): string {
 
 export function invalid(mart: string, problem: string, fix?: string, cause?: unknown): WalhouseError {
   return new WalhouseError('mart_invalid', {
-    what: `mart "${mart}" ${problem}.`,
+    what: `mart "${mart}" ${problem.replace(/\.$/, '')}.`,
     why: 'What it answers could not be trusted.',
     fix: fix ?? `correct the files of clickhouse/${mart}/, or leave it out of marts in walhouse.yaml`,
     cause,

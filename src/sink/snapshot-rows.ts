@@ -6,7 +6,7 @@ import { AUDIT_COLUMNS } from './audit.js';
 import { AuditRows } from './audit-rows.js';
 import type { TablePlan } from './plan.js';
 import { quarantinedRow, type Quarantine, type QuarantinedRow } from './quarantine.js';
-import type { RowBuffer} from './row-buffer.js';
+import type { RowBuffer } from './row-buffer.js';
 import { type BufferPool } from './row-buffer.js';
 import { Stamp, WRITTEN, writeRow } from './row-encoder.js';
 import type { Server } from './server.js';
