@@ -49,7 +49,7 @@ export class PostgresStream implements ChangeStream {
   #client: Client | null = null;
   #decoder: Decoder | null = null;
   #handler: ChangeHandler | null = null;
-  #settle: ((error: unknown) => void) | null = null;
+  #settle: ((error: Error | null) => void) | null = null;
   #ended = false;
   #ran = false;
   #streaming = false;
@@ -80,7 +80,7 @@ export class PostgresStream implements ChangeStream {
     if (this.#ended) return;
     this.#handler = handler;
     const settled = new Promise<void>((resolve, reject) => {
-      this.#settle = (error) => (error === undefined ? resolve() : reject(error));
+      this.#settle = (error) => (error === null ? resolve() : reject(error));
     });
     settled.catch(() => {}); // It may be settled before it is awaited.
     try {
@@ -124,7 +124,7 @@ export class PostgresStream implements ChangeStream {
   }
 
   async close(): Promise<void> {
-    this.#end(undefined);
+    this.#end(null);
     await this.#teardown();
   }
 
@@ -250,11 +250,11 @@ export class PostgresStream implements ChangeStream {
   }
 
   #fail(error: unknown): void {
-    this.#end(error ?? new Error('the stream failed without a reason'));
+    this.#end(error instanceof Error ? error : new Error(String(error)));
   }
 
   /** The first end counts; what comes after it is the echo. */
-  #end(error: unknown): void {
+  #end(error: Error | null): void {
     if (this.#ended) return;
     this.#ended = true;
     if (this.#timer !== null) clearInterval(this.#timer);
