@@ -222,7 +222,8 @@ describe('the mart', () => {
       const expected: { lsn: bigint; to: Micros; answer: Map<bigint, MerchantNumbers> }[] = [];
       let lsn = 0x16b3748n;
       for (let transaction = 0; transaction < 40; transaction += 1) {
-        lsn += BigInt(8 * (1 + random(1000)));
+        // Often the very next record: the bound must fall between the two.
+        lsn += BigInt(8 * (1 + random(3)));
         for (let ordinal = 0; ordinal <= random(6); ordinal += 1) {
           const payment = BigInt(random(15)) - 7n;
           const kind = random(10);

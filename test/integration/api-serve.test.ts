@@ -165,6 +165,18 @@ describe('closing', () => {
     await closed;
   });
 
+  test('does not wait for a connection that has asked nothing', async () => {
+    const { port, close } = await serve();
+    const silent = connect(port, '127.0.0.1');
+    const ended = new Promise((resolve) => silent.once('close', resolve));
+    // Its answer proves that the server has seen the connection that was opened before.
+    await exchange(port, 'GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n');
+    const startedMs = performance.now();
+    await close();
+    expect(performance.now() - startedMs).toBeLessThan(2000);
+    await ended;
+  });
+
   test('ends waits for a position at once', async () => {
     const { url, positions, close } = await serve();
     const answer = fetch(`${url}/v1/merchants/42/risk?min_lsn=F/0&wait_ms=30000`);

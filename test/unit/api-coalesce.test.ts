@@ -65,6 +65,22 @@ describe('look-ups', () => {
     expect((await late).applied.lsn).toBe(0x2000000n);
   });
 
+  test('never join a query that others had waited for, once it is sent', async () => {
+    const { coalescer, reader, letGo, close } = open();
+    const first = coalescer.read([42n], null, live);
+    const second = coalescer.read([43n], null, live);
+    letGo();
+    close();
+    await first;
+    await expect.poll(() => reader.asked.length).toBe(2);
+    const third = coalescer.read([42n], null, live);
+    letGo();
+    await second;
+    letGo();
+    expect((await third).merchants.has(42n)).toBe(true);
+    expect(reader.asked.map(({ ids }) => ids)).toEqual([[42n], [43n], [42n]]);
+  });
+
   test('are answered at the position of the moment their query is sent', async () => {
     const { coalescer, positions, letGo } = open();
     void coalescer.read([42n], null, live);
