@@ -103,7 +103,7 @@ export function sinkFailure(cause: unknown, doing: string, rowsInvolved = true):
   if (cause instanceof ClickHouseError) return fromServer(cause, doing, rowsInvolved);
   const { code, message } = describe(cause);
   if (/timeout/i.test(message) || code === 'ETIMEDOUT') return make(TIMEOUT, doing, code);
-  if (NETWORK_CODES.has(code) || /socket hang up|aborted/i.test(message))
+  if (NETWORK_CODES.has(code) || /socket hang up|aborted|bad gateway|service unavailable/i.test(message))
     return make(UNREACHABLE, doing, code);
   return make(
     {

@@ -1,0 +1,230 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Relation } from '../../src/pipeline/relation.js';
+import type { Sink } from '../../src/pipeline/sink.js';
+import type { Keep } from '../../src/sink/retention.js';
+import { apply, sinkFixture, snapshot, type Row, type SinkFixture } from '../support/sink-fixture.js';
+import { relationOf } from '../support/tuples.js';
+
+let fixture: SinkFixture;
+beforeAll(async () => {
+  fixture = await sinkFixture('sink_retention');
+});
+afterAll(() => fixture.close());
+
+const DAY = 24 * 3_600_000;
+
+/** A moment as Postgres writes it. */
+function at(ms: number): string {
+  return new Date(ms).toISOString().replace('T', ' ').replace('Z', '+00');
+}
+
+async function opened(relation: Relation, keep: Keep, rows: readonly Row[]): Promise<Sink> {
+  const sink = await fixture.open({
+    tables: new Map([[relation.id, { history: false, retention: { column: 'd', keep } }]]),
+  });
+  await snapshot(sink, relation, 0x1000n, rows);
+  return sink;
+}
+
+async function visible(relation: Relation, settings = ''): Promise<string[]> {
+  const rows = await fixture.query<{ text: string }>(
+    `select toString(id) as text from ${fixture.database}.${relation.name} order by id ${settings}`,
+  );
+  return rows.map(({ text }) => text);
+}
+
+/** How many versions lie in active and inactive parts that still count, by id. */
+async function stored(relation: Relation): Promise<Record<string, number>> {
+  const rows = await fixture.query<{ id: string; n: string }>(
+    `select toString(id) as id, count() as n from ${fixture.landing}.${relation.name} group by id order by id`,
+  );
+  return Object.fromEntries(rows.map(({ id, n }) => [id, Number(n)]));
+}
+
+async function merge(relation: Relation): Promise<void> {
+  await fixture.query(`optimize table ${fixture.landing}.${relation.name} final`);
+}
+
+describe('retention', () => {
+  it.each(['timestamptz', 'timestamptz not null', 'timestamp', 'date'])(
+    'rows of 1900 to 2299 and without a date keep one rule over %s, in the view and in the parts',
+    async (type) => {
+      const relation = relationOf(`public.dates_${type.replaceAll(' ', '_')}`, {
+        id: 'int4 not null',
+        d: type,
+      });
+      const isDate = type === 'date';
+      const value = (text: string): string =>
+        isDate ? text.slice(0, 10) : type === 'timestamp' ? text : `${text}+00`;
+      const old = [
+        '1900-01-01 00:00:00',
+        '1967-12-31 23:59:59',
+        '1968-01-01 00:00:00',
+        '1970-01-01 00:00:00',
+        '2001-01-01 00:00:00',
+      ];
+      const kept = [
+        '2099-12-31 00:00:00',
+        '2105-01-01 00:00:00',
+        '2106-02-07 06:28:16',
+        '2120-01-01 00:00:00',
+        '2290-01-01 00:00:00',
+        '2299-12-31 23:59:59.999999',
+      ];
+      const rows: Row[] = [...old, ...kept].map((text, id) => ({ id: `${id}`, d: value(text) }));
+      if (!type.includes('not null')) rows.push({ id: '99', d: null });
+      await opened(relation, { count: 2, unit: 'year' }, rows);
+      const ids = rows.slice(old.length).map((row) => row['id']!);
+      expect(await visible(relation)).toEqual(ids);
+      expect(await visible(relation, "settings session_timezone = 'Pacific/Auckland'")).toEqual(ids);
+      await merge(relation);
+      expect(await visible(relation)).toEqual(ids);
+      expect(Object.keys(await stored(relation)).sort()).toEqual([...ids].sort());
+    },
+  );
+
+  it('a row leaves by the second, whatever the unit', async () => {
+    for (const unit of ['day', 'month', 'year'] as const) {
+      const relation = relationOf(`public.edge_${unit}`, { id: 'int4 not null', d: 'timestamptz' });
+      const [edge] = await fixture.query<{ us: string }>(
+        `select toUnixTimestamp64Milli(subtract${unit[0]!.toUpperCase()}${unit.slice(1)}s(now64(6, 'UTC'), 2)) as us`,
+      );
+      const ms = Number(edge!.us);
+      await opened(relation, { count: 2, unit }, [
+        { id: '1', d: at(ms - 4 * DAY) },
+        { id: '2', d: at(ms + 4 * DAY) },
+        { id: '3', d: at(ms + 60_000 + (unit === 'day' ? 0 : 4 * DAY)) },
+        { id: '4', d: at(ms - (unit === 'day' ? 1 : 4 * DAY)) },
+      ]);
+      expect(await visible(relation), unit).toEqual(['2', '3']);
+    }
+  });
+
+  it('once gone by the clock a row is gone for good, at the ends of months too', async () => {
+    const relation = relationOf('public.ends', { id: 'int4 not null', d: 'timestamptz' });
+    await opened(relation, { count: 1, unit: 'month' }, []);
+    const [view] = await fixture.query<{ as_select: string }>(
+      `select as_select from system.tables where database = '${fixture.database}' and name = 'ends'`,
+    );
+    const kept = /AND \((.* > now64\(6, 'UTC'\))\)/.exec(view!.as_select)![1]!;
+    const condition = kept.replaceAll("now64(6, 'UTC')", 'now_').replace(/toDateTime64\(d, 6, 'UTC'\)/, 'd');
+    // Every six hours from the end of January on, does a row that was hidden ever show again?
+    const rows = await fixture.query<{ back: string }>(
+      `select countIf(shown and not was) as back from (
+        select d, now_, (${condition}) as shown,
+          lagInFrame(shown, 1, 1) over (partition by d order by now_) as was
+        from (select toDateTime64('2024-01-26 00:00:00', 6, 'UTC') + toIntervalHour(6 * number) as d from numbers(60)) as dates
+        cross join (select toDateTime64('2024-02-20 00:00:00', 6, 'UTC') + toIntervalHour(6 * number) as now_ from numbers(120)) as moments)`,
+    );
+    expect(Number(rows[0]!.back)).toBe(0);
+  });
+
+  const NOW = Date.now();
+  const FRESH = at(NOW - 10 * DAY);
+  const OLD = at(NOW - 1000 * DAY);
+  const NEAR = at(NOW - 700 * DAY);
+
+  it('a tombstone and what it hides are never parted, whichever merges first', async () => {
+    for (const order of ['row first', 'tombstone first'] as const) {
+      const relation = relationOf(`public.parted_${order.replace(' ', '_')}`, {
+        id: 'int4 not null',
+        d: 'timestamptz',
+      });
+      const sink = await opened(relation, { count: 2, unit: 'year' }, [{ id: '1', d: FRESH }, { id: '2', d: NEAR }]); // prettier-ignore
+      if (order === 'row first') await merge(relation);
+      await apply(sink, {
+        commitLsn: 0x2000n,
+        changes: [
+          { op: 'delete', relation, old: { id: '1', d: FRESH } },
+          { op: 'delete', relation, old: { id: '2', d: NEAR } },
+        ],
+      });
+      expect(await visible(relation)).toEqual([]);
+      await merge(relation);
+      expect(await visible(relation)).toEqual([]);
+      // What was deleted comes again with a lower version: replay from before the snapshot.
+      await apply(sink, {
+        commitLsn: 0x0f00n,
+        changes: [{ op: 'insert', relation, row: { id: '1', d: FRESH } }],
+      });
+      expect(await visible(relation)).toEqual([]);
+      await merge(relation);
+      expect(await visible(relation), order).toEqual([]);
+    }
+  });
+
+  it('a date moved beyond retention hides the row at once, no older version comes back, and moved back it is there', async () => {
+    const relation = relationOf('public.moved', { id: 'int4 not null', d: 'timestamptz', v: 'text' });
+    const sink = await opened(relation, { count: 2, unit: 'year' }, [{ id: '1', d: FRESH, v: 'a' }]);
+    const steps = [OLD, FRESH, NEAR, OLD, null, OLD, FRESH];
+    let old: Row = { id: '1', d: FRESH, v: 'a' };
+    let lsn = 0x2000n;
+    for (const mergeAfter of [false, true]) {
+      for (const d of steps) {
+        const row = { id: '1', d, v: `${lsn}` };
+        await apply(sink, { commitLsn: (lsn += 64n), changes: [{ op: 'update', relation, old, row }] });
+        old = row;
+        const rows = (): Promise<unknown> => fixture.query(`select v from ${fixture.database}.moved`);
+        const expected = d === OLD ? [] : [{ v: row.v }];
+        expect(await rows(), `to ${d}`).toEqual(expected);
+        if (mergeAfter) await merge(relation);
+        expect(await rows(), `to ${d}, merged`).toEqual(expected);
+      }
+    }
+  });
+
+  it('a row that changes its date often shows once, with every way of reading FINAL', async () => {
+    const relation = relationOf('public.wandering', { id: 'int4 not null', d: 'timestamptz' });
+    const sink = await opened(relation, { count: 2, unit: 'year' }, [{ id: '1', d: FRESH }]);
+    let old: Row = { id: '1', d: FRESH };
+    for (let i = 1; i <= 20; i += 1) {
+      const row = { id: '1', d: at(NOW - ((i * 37) % 600) * DAY) };
+      await apply(sink, {
+        commitLsn: 0x2000n + 64n * BigInt(i),
+        changes: [{ op: 'update', relation, old, row }],
+      });
+      old = row;
+    }
+    for (const settings of [
+      '',
+      'settings do_not_merge_across_partitions_select_final = 1',
+      'settings optimize_move_to_prewhere_if_final = 1',
+      'settings final = 0',
+      'settings enable_vertical_final = 0',
+      'settings split_parts_ranges_into_intersecting_and_non_intersecting_final = 0',
+    ]) {
+      expect(await visible(relation, settings), settings).toEqual(['1']);
+    }
+  });
+
+  it('needs replica identity FULL and a date', async () => {
+    const columns = { id: 'int4 not null', d: 'timestamptz', v: 'text' };
+    const tables = (column: string): Map<string, never> =>
+      new Map([
+        ['public.r', { history: false, retention: { column, keep: { count: 2, unit: 'year' } } } as never],
+      ]);
+    const weak = relationOf('public.r', columns, { replicaIdentity: 'default' });
+    const full = relationOf('public.r', columns);
+    const begin = async (relation: Relation, column: string): Promise<unknown> =>
+      (await fixture.open({ tables: tables(column) })).beginSnapshot(relation, 0x1000n);
+    await expect(begin(weak, 'd')).rejects.toThrow(
+      /^table_no_identity: .*Fix: ALTER TABLE public\.r REPLICA IDENTITY FULL;$/,
+    );
+    await expect(begin(full, 'v')).rejects.toThrow(/^config_invalid: .*which is text/);
+    await expect(begin(full, 'nope')).rejects.toThrow(/^config_invalid: .*no such column.*name one of: d$/);
+  });
+
+  it('a change of retention is not passed over', async () => {
+    const relation = relationOf('public.reconfigured', { id: 'int4 not null', d: 'timestamptz' });
+    await opened(relation, { count: 2, unit: 'year' }, []);
+    const attach = async (count: number): Promise<void> => {
+      const keep = { count, unit: 'year' } as const;
+      const sink = await fixture.open({
+        tables: new Map([[relation.id, { history: false, retention: { column: 'd', keep } }]]),
+      });
+      await sink.attach(relation);
+    };
+    await attach(2);
+    await expect(attach(1)).rejects.toThrow(/^schema_changed: /);
+  });
+});
