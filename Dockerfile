@@ -17,8 +17,8 @@ ENV NODE_ENV=production
 WORKDIR /app
 COPY --from=dependencies /app/node_modules ./node_modules
 COPY --from=build /app/dist ./dist
-# The dashboard's page is read from beside its module, and the compiler carries only TypeScript over.
-COPY src/ops/dashboard ./dist/ops/dashboard
+# The dashboard's page is no TypeScript; it is read from where it is in the sources.
+COPY src/ops/dashboard ./src/ops/dashboard
 COPY package.json LICENSE ./
 COPY clickhouse ./clickhouse
 USER node

@@ -8,7 +8,7 @@ export interface Dashboard {
   readonly contentSecurityPolicy: string;
 }
 
-/** Reads the page's three parts, which lie beside this file, and puts them together. */
+/** Reads the page's three parts and puts them together. */
 export function loadDashboard(): Dashboard {
   const style = readPart('style.css');
   const script = readPart('page.js');
@@ -32,7 +32,8 @@ export function loadDashboard(): Dashboard {
 }
 
 function readPart(name: string): string {
-  return readFileSync(new URL(`./dashboard/${name}`, import.meta.url), 'utf8');
+  // By way of the root, so that the compiled module, in dist/ops, finds them too.
+  return readFileSync(new URL(`../../src/ops/dashboard/${name}`, import.meta.url), 'utf8');
 }
 
 /** The hash that browsers compare: of everything between the tags, white space too. */

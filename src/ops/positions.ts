@@ -1,6 +1,11 @@
 import type { AppliedPosition, Positions, Unavailable } from '../api/positions.js';
+import { HoldInterrupted } from '../pipeline/applier.js';
+import { sleep } from '../pipeline/backoff.js';
 import type { Lsn } from '../pipeline/lsn.js';
 import type { Replicator } from '../pipeline/replicator.js';
+
+/** How soon a position that is reached but cannot be stated yet is looked at again. */
+const SETTLE_MS = 5;
 
 /** What each state means for somebody who asks for an answer and gets none. */
 const REASONS: Partial<Record<Replicator['state'], { what: string; why: string; fix: string }>> = {
@@ -25,32 +30,44 @@ const REASONS: Partial<Record<Replicator['state'], { what: string; why: string; 
 export function positionsOf(replicator: Replicator): Positions {
   const { progress } = replicator;
   const applied = (): AppliedPosition | null => {
-    if (!replicator.consistent || progress.durable === null) return null;
+    const { lagMs } = progress;
+    if (!replicator.consistent || progress.durable === null || lagMs === null) return null;
     return {
       lsn: progress.durable,
       committedAtMs: progress.committedAtUs === null ? null : Number(progress.committedAtUs) / 1000,
-      lagMs: progress.lagMs ?? 0,
+      lagMs,
     };
   };
   return {
     applied,
     unavailable: () => unavailable(replicator),
-    async waitFor(lsn: Lsn, timeoutMs: number): Promise<boolean> {
+    async waitFor(lsn: Lsn, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
       const deadline = performance.now() + timeoutMs;
       for (;;) {
         const left = Math.max(0, deadline - performance.now());
-        const reached = await replicator.waitFor(maxLsn(lsn, replicator.consistentFrom), left);
+        const reached = await replicator.waitFor(maxLsn(lsn, replicator.consistentFrom), left, signal);
         if (!reached) return false;
         if (applied() !== null) return true;
+        if (performance.now() >= deadline || signal?.aborted === true) return false;
+        // Reached, but its age is not known before the source was asked once.
+        await sleep(SETTLE_MS, signal);
       }
     },
     async hold<T>(fn: (applied: AppliedPosition | null) => Promise<T>, signal?: AbortSignal): Promise<T> {
       signal?.throwIfAborted();
-      if (applied() === null) return fn(null);
-      return replicator.hold(() => {
-        signal?.throwIfAborted();
-        return fn(applied());
-      });
+      if (applied() === null || !replicator.attached) return fn(null);
+      let begun = false;
+      try {
+        return await replicator.hold(() => {
+          begun = true;
+          signal?.throwIfAborted();
+          return fn(applied());
+        });
+      } catch (error) {
+        // The stream ended before its turn came: then a part of a transaction may be stored.
+        if (error instanceof HoldInterrupted && !begun) return fn(null);
+        throw error;
+      }
     },
   };
 }

@@ -95,10 +95,11 @@ export class Progress {
     this.#settle();
   }
 
-  /** Resolves true once `lsn` is durable, false when `timeoutMs` passes before. */
-  waitFor(lsn: Lsn, timeoutMs: number): Promise<boolean> {
+  /** Resolves true once `lsn` is durable, false when `timeoutMs` passes before or the signal is aborted. */
+  waitFor(lsn: Lsn, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
     if (this.#durable !== null && this.#durable >= lsn) return Promise.resolve(true);
-    if (timeoutMs <= 0 || this.#waiters.size >= WAITERS_MAX) return Promise.resolve(false);
+    if (timeoutMs <= 0 || signal?.aborted === true || this.#waiters.size >= WAITERS_MAX)
+      return Promise.resolve(false);
     return new Promise((resolve) => {
       const waiter: Waiter = {
         lsn,
@@ -106,6 +107,7 @@ export class Progress {
         timer: setTimeout(() => this.#release(waiter, false), timeoutMs),
       };
       this.#waiters.add(waiter);
+      signal?.addEventListener('abort', () => this.#release(waiter, false), { once: true });
     });
   }
 

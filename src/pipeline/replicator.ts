@@ -1,3 +1,4 @@
+import { HoldInterrupted } from './applier.js';
 import { Attachment, type AttachmentOptions } from './attachment.js';
 import { Backoff, sleep } from './backoff.js';
 import { WalhouseError } from './errors.js';
@@ -146,8 +147,8 @@ export class Replicator {
   }
 
   /** See `Progress.waitFor`; also asks the source again and again, so that an idle one answers at once. */
-  async waitFor(lsn: Lsn, timeoutMs: number): Promise<boolean> {
-    const reached = this.progress.waitFor(lsn, timeoutMs);
+  async waitFor(lsn: Lsn, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
+    const reached = this.progress.waitFor(lsn, timeoutMs, signal);
     if (this.progress.waiting && this.#nudging === null) {
       this.#nudgedSinceMs = this.#now();
       this.#nudging = setInterval(() => this.#nudge(), NUDGE_MS);
@@ -156,10 +157,15 @@ export class Replicator {
     return reached;
   }
 
-  /** See `Applier.hold`. Runs at once when nothing streams, since then nothing is stored either. */
+  /** Whether a stream is attached, so that `hold` can say what is stored. */
+  get attached(): boolean {
+    return this.#attach !== null;
+  }
+
+  /** See `Applier.hold`. */
   async hold<T>(fn: () => Promise<T>): Promise<T> {
     const applier = this.#attach?.applier;
-    if (applier === undefined) throw new Error('not streaming');
+    if (applier === undefined) throw new HoldInterrupted();
     return applier.hold(fn);
   }
 

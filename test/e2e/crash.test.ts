@@ -31,10 +31,14 @@ const FILL = `
     select i, 1 + i % 5, i % 100, (i % 1000) / 10.0 + 0.01, 'Visa', 'Pending', now() - i * interval '2 minutes', now()
     from generate_series(1, 20000) i;`;
 
+/** Transactions of one round of churn, and how many rounds may pass before the failpoint must have been met. */
+const CHURN = 20;
+const ROUNDS_MAX = 45;
+
 /** Both tables in each transaction; inserts, corrections, reassignments, redating, deletions. */
 const churn = (from: number): string => `
   do $$ begin
-    for i in ${from}..${from + 59} loop
+    for i in ${from}..${from + CHURN - 1} loop
       insert into payments (payment_id, merchant_id, customer_id, amount, method, status, payment_date, ingestion_date)
         values (100000 + i, 1 + i % 5, i, i + 0.25, 'Check', 'Pending', now() - i * interval '1 hour', now());
       update payments set status = case when i % 3 = 0 then 'Rejected' else 'Paid' end where payment_id = i;
@@ -67,14 +71,12 @@ describe.each(decoders)('after kill -9 with %s', (decoder) => {
     expect(await scenario.walhouse.stop()).toBe(0);
     // The third pass, so that the first batches are durable and the others come again.
     await scenario.walhouse.start({ WALHOUSE_FAILPOINT: `${name}:3` });
-    let from = 1;
     const ended = scenario.walhouse.ended();
     let over = false;
     void ended.then(() => (over = true));
-    while (!over && from < 900) {
-      await scenario.sql(churn(from));
-      from += 60;
-    }
+    await scenario.applied();
+    let from = 1;
+    for (; !over && from < ROUNDS_MAX * CHURN; from += CHURN) await scenario.sql(churn(from));
     expect(await ended).toBe('SIGKILL');
     await scenario.sql(churn(from));
     await scenario.walhouse.start();
