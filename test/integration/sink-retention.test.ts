@@ -83,6 +83,19 @@ describe('retention', () => {
     },
   );
 
+  it('a row whose time ends exactly at the epoch is gone as well, though ClickHouse takes a TTL of zero for none', async () => {
+    const relation = relationOf('public.epoch', { id: 'int4 not null', d: 'timestamptz' });
+    const sink = await opened(relation, { count: 2, unit: 'year' }, []);
+    await fixture.query(`system stop ttl merges ${fixture.landing}.epoch`);
+    await apply(sink, {
+      commitLsn: 0x2000n,
+      changes: [{ op: 'insert', relation, row: { id: '1', d: '1968-01-01 00:00:00+00' } }],
+    });
+    await fixture.query(`system start ttl merges ${fixture.landing}.epoch`);
+    await merge(relation);
+    expect(await stored(relation)).toEqual({});
+  });
+
   it('a row leaves by the second, whatever the unit', async () => {
     for (const unit of ['day', 'month', 'year'] as const) {
       const relation = relationOf(`public.edge_${unit}`, { id: 'int4 not null', d: 'timestamptz' });
