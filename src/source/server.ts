@@ -130,14 +130,16 @@ async function probeWal2json(pool: Pool): Promise<'missing' | 'plain' | 'knows_n
       if (code === '58P01') return 'missing';
       throw error;
     }
-    return await client
+    const knows = await client
       .query(`select from pg_logical_slot_peek_changes(${slot}, null, 1, '${NUMBERS_AS_STRINGS}', 'on')`)
       .then(
-        () => 'knows_numbers',
-        () => 'plain',
+        () => true,
+        () => false,
       );
+    await client.query(`select pg_drop_replication_slot(${slot})`);
+    return knows ? 'knows_numbers' : 'plain';
   } finally {
-    // The temporary slot ends with its session.
+    // With its session ends whatever is left of the temporary slot.
     client.release(true);
   }
 }

@@ -135,18 +135,27 @@ export async function createSlot(
   return { consistentPoint: lsnFrom(row.consistent_point), snapshotName: row.snapshot_name };
 }
 
-/** Drops the slot; nothing when it does not exist, `slot_in_use` when somebody reads it. */
+/** How long a reader that is leaving may still hold a slot that is to be dropped. */
+const LEAVING_MS = 3_000;
+const LEAVING_LOOK_MS = 50;
+
+/** Drops the slot; nothing when it does not exist, `slot_in_use` when somebody goes on reading it. */
 export async function dropSlot(pool: Pool, slot: string, target: Target): Promise<void> {
-  try {
-    await pool.query(
-      'select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1',
-      [slot],
-    );
-  } catch (error) {
-    const { code } = error as { code?: string };
-    if (code === '42704') return;
-    if (code === '55006') throw slotInUse(slot, target, await slotHolder(pool, slot));
-    throw error;
+  const deadline = Date.now() + LEAVING_MS;
+  for (;;) {
+    try {
+      await pool.query(
+        'select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1',
+        [slot],
+      );
+      return;
+    } catch (error) {
+      const { code } = error as { code?: string };
+      if (code === '42704') return;
+      if (code !== '55006') throw error;
+      if (Date.now() > deadline) throw slotInUse(slot, target, await slotHolder(pool, slot));
+      await new Promise((resolve) => setTimeout(resolve, LEAVING_LOOK_MS));
+    }
   }
 }
 

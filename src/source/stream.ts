@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import type { Client } from 'pg';
 import { LogicalReplicationService } from 'pg-logical-replication';
 import type { ChangeHandler } from '../pipeline/change.js';
@@ -6,12 +7,14 @@ import type { Log } from '../pipeline/log.js';
 import { formatLsn, lsnFrom, type Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
 import type { ChangeStream } from '../pipeline/source.js';
-import { clientConfig, relax, socketOf, type Target } from './connection.js';
+import { clientConfig, socketOf, type Target } from './connection.js';
 import { identityLost, type Decoder } from './decoder.js';
-import { NUMBERS_AS_STRINGS, startReplication } from './plugin-options.js';
+import { Gulp } from './gulp.js';
+import { startReplication } from './plugin-options.js';
 import { PgoutputDecoder } from './pgoutput.js';
 import { slotInUse, slotMissing, type Plugin } from './slot.js';
 import { sourceError } from './source-error.js';
+import { StreamPlugin } from './stream-plugin.js';
 import { Wal2jsonDecoder } from './wal2json.js';
 
 /** How often the server is told that we live, unless its own timeout asks for more. */
@@ -21,6 +24,11 @@ const ALIVE_MS_MIN = 100;
 const LIBRARY_CLOCK_BEHIND_MS = 7 * 24 * 3_600_000;
 /** A ping that was not answered for so long may be sent again. */
 const PING_AGAIN_MS = 1_000;
+
+/** How long the server may take to end the session. */
+const GOODBYE_MS = 1_000;
+/** The protocol's Terminate message. */
+const TERMINATE = Buffer.from([0x58, 0, 0, 0, 4]);
 
 export interface StreamOptions {
   readonly url: string;
@@ -60,6 +68,8 @@ export class PostgresStream implements ChangeStream {
   #heard = false;
   #heardAtMs = 0;
   #timer: NodeJS.Timeout | null = null;
+  #gulp: Gulp | null = null;
+  #leaving: Promise<void> | null = null;
 
   constructor(options: StreamOptions) {
     this.#options = options;
@@ -177,8 +187,11 @@ export class PostgresStream implements ChangeStream {
   }
 
   #started(): void {
+    if (this.#client === null || this.#ended) return;
     this.#streaming = true;
-    if (this.#paused && this.#client !== null) socketOf(this.#client).pause();
+    const socket = socketOf(this.#client);
+    this.#gulp = new Gulp(socket, () => !this.#paused && !this.#ended);
+    if (this.#paused) socket.pause();
     this.#sendStatus(false);
   }
 
@@ -258,6 +271,7 @@ export class PostgresStream implements ChangeStream {
     if (this.#ended) return;
     this.#ended = true;
     if (this.#timer !== null) clearInterval(this.#timer);
+    this.#gulp?.stop();
     this.#settle?.(error);
   }
 
@@ -270,48 +284,31 @@ export class PostgresStream implements ChangeStream {
   }
 
   async #teardown(): Promise<void> {
-    // Not waiting for the server to say goodbye: it may be gone, or paused behind a full socket.
+    this.#leaving ??= this.#leave();
+    await this.#leaving;
+  }
+
+  async #leave(): Promise<void> {
     const client = (this.#service as unknown as { readonly _client: Client | null })._client;
-    if (client !== null) socketOf(client).destroy();
+    if (client !== null) {
+      if (this.#streaming) await sayGoodbye(socketOf(client));
+      // Not waiting any longer: the server may be gone.
+      socketOf(client).destroy();
+    }
     await this.#service.stop();
   }
 }
 
-interface StreamPluginParts {
-  readonly plugin: Plugin;
-  readonly command: (numbersAsStrings: boolean) => string;
-  readonly onClient: (client: Client) => void;
-  readonly onMessage: (message: Buffer) => void;
-}
-
-/** What the library calls: to start, and for each message. Our decoder runs in `parse`, before anything is emitted. */
-class StreamPlugin {
-  readonly options: StreamPluginParts;
-
-  constructor(options: StreamPluginParts) {
-    this.options = options;
-  }
-
-  get name(): string {
-    return this.options.plugin;
-  }
-
-  async start(client: Client): Promise<unknown> {
-    const { plugin, command, onClient } = this.options;
-    onClient(client);
-    await relax(client);
-    if (plugin === 'pgoutput') return client.query(command(false));
-    try {
-      return await client.query(command(true));
-    } catch (error) {
-      // wal2json 2.5 and older do not know the option; the connection is as good as before.
-      if (!(error instanceof Error) || !error.message.includes(NUMBERS_AS_STRINGS)) throw error;
-      return client.query(command(false));
-    }
-  }
-
-  parse(message: Buffer): null {
-    this.options.onMessage(message);
-    return null;
-  }
+/** Ends the session and waits until the server has closed it, by when the slot is free for the next reader. */
+function sayGoodbye(socket: Socket): Promise<void> {
+  if (socket.destroyed || !socket.writable) return Promise.resolve();
+  return new Promise((resolve) => {
+    const patience = setTimeout(resolve, GOODBYE_MS);
+    socket.once('close', () => {
+      clearTimeout(patience);
+      resolve();
+    });
+    socket.end(TERMINATE);
+    socket.resume(); // What still comes is discarded; unread it would keep the server from leaving.
+  });
 }

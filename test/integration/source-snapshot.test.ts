@@ -184,7 +184,7 @@ describe('a snapshot', () => {
     await databases.postgres('create table a (id int primary key); insert into a values (1)');
     one = await prepare(databases, 'pgoutput', ['public.a']);
     await databases.postgres(
-      `select pg_terminate_backend(pid) from pg_stat_activity where query like 'CREATE_REPLICATION_SLOT%' and datname = current_database()`,
+      `select pg_terminate_backend(pid, 5000) from pg_stat_activity where query like 'CREATE_REPLICATION_SLOT%' and datname = current_database()`,
     );
     await expect(rowsOf(one.snapshot, one.relations[0]!)).rejects.toMatchObject({
       kind: 'source_disconnected',

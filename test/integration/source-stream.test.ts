@@ -231,6 +231,16 @@ describe('a stream', () => {
     await expect.poll(async () => (await source.slot())?.active).toBe(false);
   });
 
+  it('has let go of the slot when close resolves, even while it is paused before a backlog', async () => {
+    const { source, relations } = await begin('pgoutput');
+    const stream = source.openStream(relations);
+    const { stop } = await readUntil(stream, await source.currentLsn());
+    stream.pause();
+    await databases.postgres(`insert into a select g, repeat('x', 1000) from generate_series(1, 20000) g`);
+    await stop();
+    expect(await source.slot()).toMatchObject({ active: false });
+  });
+
   it('ends at once on close, whether it was connected or not', async () => {
     const { source, relations } = await begin('pgoutput');
     const early = source.openStream(relations);
