@@ -136,7 +136,10 @@ async function probeWal2json(pool: Pool): Promise<'missing' | 'plain' | 'knows_n
         () => true,
         () => false,
       );
-    await client.query(`select pg_drop_replication_slot(${slot})`);
+    // A failed statement has dropped the temporary slot already.
+    await client.query(
+      `select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = ${slot}`,
+    );
     return knows ? 'knows_numbers' : 'plain';
   } finally {
     // With its session ends whatever is left of the temporary slot.
