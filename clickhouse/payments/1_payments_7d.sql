@@ -14,7 +14,7 @@ create table {database}.payments_7d
 engine = ReplacingMergeTree
 order by (merchant_id, payment_date, payment_id, _version)
 ttl least(payment_date, toDateTime64('2299-01-01', 6, 'UTC')) + interval 8 day
-settings fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 1024
+settings fsync_after_insert = 1, fsync_part_directory = 1, old_parts_lifetime = 120, index_granularity = 1024
 empty as
 select
   toInt64(assumeNotNull(merchant_id)) as merchant_id,

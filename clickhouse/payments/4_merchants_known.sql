@@ -10,5 +10,5 @@ create table {database}.merchants_known (
   _is_deleted UInt8 comment '1: from this version on there is no such merchant'
 ) engine = ReplacingMergeTree
 order by (merchant_id, _version)
-settings fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 1024
+settings fsync_after_insert = 1, fsync_part_directory = 1, old_parts_lifetime = 120, index_granularity = 1024
 comment 'Which merchants existed when'

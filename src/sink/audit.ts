@@ -1,3 +1,4 @@
+import { DURABLE } from './durability.js';
 import { quoteString } from './identifier.js';
 import type { TablePlan } from './plan.js';
 import { expiresAt, isKept, partitionBy, type Retention } from './retention.js';
@@ -38,7 +39,7 @@ export function auditTable(plan: TablePlan): string {
     ...(retention === null ? [] : [`partition by ${partitionBy(retention)}`]),
     'order by (key, _version)',
     ...(retention === null ? [] : [`ttl ${expiresAt(retention)}`]),
-    'settings fsync_after_insert = 1, fsync_part_directory = 1',
+    `settings ${DURABLE}`,
     `comment ${quoteString(`Every change of ${plan.id}`)}`,
   ].join('\n');
 }

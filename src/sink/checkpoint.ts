@@ -13,7 +13,7 @@ interface Row {
 
 /**
  * Up to where everything is stored, and of which cluster. One small insert a save, several times a second for ever: rows
- * replace each other when they merge, the highest position wins, and merged parts leave the disk within seconds.
+ * replace each other when they merge, the highest position wins, and merged parts leave the disk within seconds (which is safe since merges are synced here, too).
  */
 export class Checkpoints {
   readonly #server: Server;
@@ -36,7 +36,8 @@ export class Checkpoints {
         saved_at DateTime64(6, 'UTC') default now64(6, 'UTC')
       ) engine = ReplacingMergeTree(applied_lsn)
       order by (system_identifier, source_database, slot)
-      settings fsync_after_insert = 1, fsync_part_directory = 1, old_parts_lifetime = 10
+      settings fsync_after_insert = 1, fsync_part_directory = 1,
+        min_rows_to_fsync_after_merge = 1, old_parts_lifetime = 10
       comment 'Up to where Walhouse has applied the source''s WAL'`,
       'creating the checkpoint table',
     );

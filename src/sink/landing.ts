@@ -1,3 +1,4 @@
+import { DURABLE } from './durability.js';
 import { quoteName, quoteString } from './identifier.js';
 import { COMMITTED_AT, IS_DELETED, SYNCED_AT, VERSION } from './names.js';
 import type { TablePlan } from './plan.js';
@@ -7,7 +8,7 @@ import { expiresAt, isKept, partitionBy } from './retention.js';
  * The landing table: one row per source key and version, current or tombstone.
  *
  * The retention column stands in the sort key after the source key, so that every chain of versions has one date and expires as
- * one. The files of an insert are synced before it is answered (about 2 ms), which is what "durable" means here.
+ * one.
  */
 export function landingTable(plan: TablePlan): string {
   const { relation } = plan;
@@ -34,7 +35,7 @@ export function landingTable(plan: TablePlan): string {
     `primary key (${key.join(', ')})`,
     `order by (${sort.join(', ')})`,
     ...(retention === null ? [] : [`ttl ${expiresAt(retention)}`]),
-    'settings allow_nullable_key = 1, fsync_after_insert = 1, fsync_part_directory = 1',
+    `settings allow_nullable_key = 1, ${DURABLE}`,
     `comment ${quoteString(relation.comment ?? `Versions of the rows of ${relation.id}`)}`,
   ].join('\n');
 }

@@ -1,5 +1,6 @@
 import type { Log } from '../pipeline/log.js';
 import { WalhouseError } from '../pipeline/errors.js';
+import { DURABLE } from './durability.js';
 import { qualified } from './identifier.js';
 import { invalid, martHash, objectsOf, type Mart } from './mart-files.js';
 import type { Databases } from './names.js';
@@ -48,10 +49,11 @@ export class Marts {
         saved_at DateTime64(6, 'UTC') default now64(6, 'UTC')
       ) engine = ReplacingMergeTree(saved_at)
       order by name
-      settings fsync_after_insert = 1, fsync_part_directory = 1
+      settings ${DURABLE}
       comment 'Which marts are complete, and from which SQL'`,
       'creating the table of marts',
     );
+    await this.#dropUnwanted();
   }
 
   /** Refuses a table whose columns a mart could not work with, before anything is made. */
@@ -99,6 +101,20 @@ export class Marts {
     for (const mart of over) await this.#drop(mart, kept.get(mart.name));
   }
 
+  /**
+   * Drops the marts that are not in the configuration any more: what they track is not tracked now, so they would be fed
+   * without the tombstones they need and be wrong in silence.
+   */
+  async #dropUnwanted(): Promise<void> {
+    const wanted = new Set(this.#marts.map(({ name }) => name));
+    for (const [name, { objects }] of await this.#load()) {
+      if (wanted.has(name) || objects.length === 0) continue;
+      await this.#dropObjects(name, objects);
+      await this.#save(name, '', []);
+      this.#log.info({ mart: name }, 'mart dropped: it is not in marts any more');
+    }
+  }
+
   async #build(mart: Mart, hash: string): Promise<void> {
     const startedAtMs = Date.now();
     for (const statement of mart.statements) {
@@ -133,10 +149,14 @@ export class Marts {
   async #drop(mart: Mart, before: KeptMart | undefined): Promise<void> {
     const objects = new Set([...(before?.objects ?? []), ...objectsOf(mart)]);
     if (before !== undefined) await this.#save(mart.name, '', [...objects]);
+    await this.#dropObjects(mart.name, [...objects]);
+  }
+
+  async #dropObjects(mart: string, objects: readonly string[]): Promise<void> {
     for (const object of [...objects].reverse()) {
       await this.#server.define(
         `drop table if exists ${qualified(this.#databases.views, object)} sync`,
-        `dropping ${object} of mart "${mart.name}"`,
+        `dropping ${object} of mart "${mart}"`,
       );
     }
   }

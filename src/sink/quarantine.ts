@@ -1,4 +1,5 @@
 import type { Tuple } from '../pipeline/tuple.js';
+import { DURABLE } from './durability.js';
 import { qualified, quoteString } from './identifier.js';
 import type { TablePlan } from './plan.js';
 import type { Server } from './server.js';
@@ -50,7 +51,7 @@ export class Quarantine {
         quarantined_at DateTime64(6, 'UTC') default now64(6, 'UTC') comment 'When it was put aside'
       ) engine = ReplacingMergeTree
       order by (table, version, key)
-      settings fsync_after_insert = 1, fsync_part_directory = 1
+      settings ${DURABLE}
       comment 'Rows that ClickHouse could not hold exactly'`,
       'creating the quarantine table',
     );

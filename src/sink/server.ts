@@ -8,6 +8,13 @@ const DEADLINE_MS = 60_000;
 /** TabSeparated is handed to the socket in pieces of this size. */
 const PIECE_BYTES = 1024 * 1024;
 
+/** ClickHouse's own block sizes: an insert from a select must not gather a whole table in memory to make one block of it. */
+const BLOCK_BY_BLOCK: ClickHouseSettings = {
+  max_insert_block_size: '1048449',
+  min_insert_block_size_rows: '1048449',
+  min_insert_block_size_bytes: '268402944',
+};
+
 /**
  * The requests that the sink makes, each with its settings, its deadline and its errors. `doing` completes
  * "while ..." in a failure's message, and never holds values.
@@ -61,7 +68,7 @@ export class Server {
 
   /** A statement whose time grows with the table. */
   async longCommand(query: string, doing: string): Promise<void> {
-    await this.#command(query, doing, LONGEST_MS, {});
+    await this.#command(query, doing, LONGEST_MS, BLOCK_BY_BLOCK);
   }
 
   async rows<T>(query: string, doing: string, params: Record<string, unknown> = {}): Promise<T[]> {

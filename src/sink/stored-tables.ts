@@ -1,5 +1,6 @@
 import type { Lsn } from '../pipeline/lsn.js';
 import type { StoredTable, TableState } from '../pipeline/sink.js';
+import { DURABLE } from './durability.js';
 import { qualified } from './identifier.js';
 import type { Server } from './server.js';
 
@@ -23,7 +24,7 @@ export class StoredTables {
         saved_at DateTime64(6, 'UTC') default now64(6, 'UTC')
       ) engine = ReplacingMergeTree(saved_at)
       order by id
-      settings fsync_after_insert = 1, fsync_part_directory = 1
+      settings ${DURABLE}
       comment 'How far each table has come'`,
       'creating the table of tables',
     );

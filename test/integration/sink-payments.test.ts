@@ -359,6 +359,15 @@ describe('the payments marts', () => {
     expect(await risk(0x2001n, IDS, FROM, TO)).toEqual(expected(after, FROM, TO));
   });
 
+  it('a mart that is not configured any more is dropped, since nothing would keep it right', async () => {
+    await start(await openPayments(), new Model(random(7)), 0x1000n);
+    await fixture.open({ tables: TABLES });
+    const left = await fixture.query(
+      `select name from system.tables where database = '${fixture.database}' order by name`,
+    );
+    expect(left).toEqual([{ name: 'merchants' }, { name: 'payments' }]);
+  });
+
   it.each<[string, Relation, RegExp]>([
     [
       'DEFAULT replica identity',
