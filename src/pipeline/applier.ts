@@ -247,8 +247,9 @@ export class Applier implements ChangeHandler {
         }
         if (this.#stopping.signal.aborted) return;
         failpoint('after_insert');
-        this.#partial = ready.open;
       }
+      // Also of a batch that brought nothing but the end of a transaction whose rows are stored.
+      this.#partial = ready.open;
       if (ready.whole !== null) {
         this.#options.progress.advance(ready.whole.lsn, ready.whole.committedAtUs);
         this.#options.onDurable();

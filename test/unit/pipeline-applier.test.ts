@@ -202,6 +202,16 @@ describe('the applier', () => {
     expect(sink.stored.length).toBe(8);
   });
 
+  it('lets a holder in after a transaction that ended with a truncate', async () => {
+    const sink = new MemorySink();
+    const { applier } = applierOver(sink);
+    applier.begin(start(100n));
+    applier.truncate([relation]);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    applier.commit(end(100n));
+    expect(await applier.hold(() => Promise.resolve(sink.stored.length))).toBe(1);
+  });
+
   it('turns a holder away when it closes inside a transaction', async () => {
     const sink = new MemorySink();
     const { applier } = applierOver(sink);
