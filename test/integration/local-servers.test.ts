@@ -5,6 +5,8 @@ import {
   existsSync,
   mkdirSync,
   mkdtempSync,
+  readdirSync,
+  readFileSync,
   realpathSync,
   rmSync,
   statSync,
@@ -19,7 +21,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startClickHouse } from '../../src/dev/servers/clickhouse.js';
 import type { LocalServer } from '../../src/dev/servers/local-server.js';
-import { type PostgresOptions, startPostgres } from '../../src/dev/servers/postgres.js';
+import { installPostgres, type PostgresOptions, startPostgres } from '../../src/dev/servers/postgres.js';
 import { clickhouseQuery } from '../support/servers.js';
 
 const log = (): void => undefined;
@@ -315,6 +317,84 @@ describe('clickhouse', () => {
   test('the time zone is what the caller asks for', async () => {
     await during(startClickHouse({ timezone: 'Asia/Kathmandu', log }), async ({ url }) => {
       expect(await clickhouseQuery(url, 'select timezone() as zone')).toEqual([{ zone: 'Asia/Kathmandu' }]);
+    });
+  });
+});
+
+describe('walhouse servers', () => {
+  /** Starts the command and waits for the line that says that both servers are ready. */
+  async function startCommand(...args: string[]) {
+    const main = new URL('../../src/cli/main.ts', import.meta.url).pathname;
+    const child = spawn(process.execPath, ['--import', 'tsx', main, 'servers', '--json', ...args], {
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    const lines: string[] = [];
+    const reader = createInterface(child.stdout);
+    reader.on('line', (line) => lines.push(line));
+    await once(reader, 'line');
+    const urls = JSON.parse(lines[0]!) as { postgres: string; clickhouse: string };
+    const exited = once(child, 'exit').then(([code]) => code as number | null);
+    return { child, lines, urls, exited };
+  }
+
+  test('prints one line with both addresses, and a signal ends it with exit code 0', async () => {
+    const { child, lines, urls, exited } = await startCommand();
+    expect(Object.keys(urls)).toEqual(['postgres', 'clickhouse']);
+    expect(await query(urls.postgres, 'select 1 as one')).toEqual([{ one: 1 }]);
+    expect(await clickhouseQuery(urls.clickhouse, 'select 1 as one')).toEqual([{ one: 1 }]);
+    child.kill('SIGTERM');
+    expect(await exited).toBe(0);
+    expect(lines).toHaveLength(1);
+    await expect(query(urls.postgres, 'select 1')).rejects.toThrow(/ECONNREFUSED/);
+  });
+
+  test('ends with exit code 1 when one of its servers dies, and stops the other', async () => {
+    const dir = join(scratch, 'servers');
+    const { urls, exited } = await startCommand('--dir', dir);
+    process.kill(
+      Number(readFileSync(join(dir, 'postgres', 'data', 'postmaster.pid'), 'utf8').split('\n')[0]),
+      'SIGKILL',
+    );
+    expect(await exited).toBe(1);
+    await expect(fetch(urls.clickhouse)).rejects.toThrow();
+  });
+});
+
+describe('installing', () => {
+  const cached = (): string => join(scratch, 'cache');
+  const lines: string[] = [];
+  const installNpmPostgres = () =>
+    installPostgres({ flavour: 'npm', cache: cached(), log: (line) => lines.push(line) });
+
+  test('two at once install once, and a third does nothing', { timeout: 300_000 }, async () => {
+    const [one, two] = await Promise.all([installNpmPostgres(), installNpmPostgres()]);
+    expect(one).toEqual(two);
+    expect(lines.filter((line) => line.startsWith('installed'))).toHaveLength(1);
+    lines.length = 0;
+    expect(await installNpmPostgres()).toEqual(one);
+    expect(lines).toEqual([]);
+    expect(readdirSync(cached())).toHaveLength(1);
+  });
+
+  test('one that is called off leaves nothing behind', { timeout: 300_000 }, async () => {
+    const cache = join(scratch, 'cache-called-off');
+    const interrupt = new AbortController();
+    const installation = installPostgres({
+      flavour: 'npm',
+      cache,
+      signal: interrupt.signal,
+      log: () => interrupt.abort(),
+    });
+    await expect(installation).rejects.toThrow(/abort/);
+    expect(readdirSync(cache)).toEqual([]);
+  });
+
+  test('a cache that cannot be made is refused with the fix', async () => {
+    const file = join(scratch, 'not-a-folder');
+    writeFileSync(file, '');
+    await expect(installPostgres({ flavour: 'npm', cache: join(file, 'cache'), log })).rejects.toMatchObject({
+      kind: 'local_install_failed',
+      message: expect.stringContaining('WALHOUSE_CACHE') as string,
     });
   });
 });

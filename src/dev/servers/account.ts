@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync, type Stats, statSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { WalhouseError } from '../../pipeline/errors.js';
 
@@ -9,13 +9,23 @@ export interface Account {
   readonly gid: number;
 }
 
+/** Postgres refuses to run as root, so for root another user runs it. */
+export function needsAccount(): boolean {
+  return process.getuid?.() === 0;
+}
+
 /**
- * Who Postgres runs as: null for ourselves; when we are root, which Postgres refuses, the user `postgres` or `nobody`.
+ * Who Postgres runs as: null for ourselves; when we are root, whoever owns `existing` (a cluster's data, which only its owner
+ * may use), or else the user `postgres` or `nobody`.
  */
-export function serverAccount(): Account | null {
-  if (process.getuid?.() !== 0) return null;
+export function serverAccount(existing: string | null): Account | null {
+  if (!needsAccount()) return null;
   const accounts = parsePasswd(readFileSync('/etc/passwd', 'utf8'));
-  const account = accounts.get('postgres') ?? accounts.get('nobody');
+  const owner = existing === null ? undefined : statQuietly(existing)?.uid;
+  const account =
+    [...accounts.values()].find(({ uid }) => uid !== 0 && uid === owner) ??
+    accounts.get('postgres') ??
+    accounts.get('nobody');
   if (account !== undefined && account.uid !== 0) return account;
   throw new WalhouseError('local_start_failed', {
     what: 'there is no user to run Postgres as.',
@@ -38,8 +48,17 @@ export function parsePasswd(text: string): Map<string, Account> {
 /** The nearest folder at or above `path` that a user without rights of its own cannot enter; null when all are open. */
 export function closedFolderAbove(path: string): string | null {
   for (let folder = resolve(path); ; folder = dirname(folder)) {
-    const mode = statSync(folder, { throwIfNoEntry: false })?.mode;
-    if (mode !== undefined && (mode & 0o001) === 0) return folder;
+    const entry = statQuietly(folder);
+    if (entry?.isDirectory() && (entry.mode & 0o001) === 0) return folder;
     if (dirname(folder) === folder) return null;
+  }
+}
+
+/** undefined where there is nothing, which is for whoever uses the path to find out. */
+function statQuietly(path: string): Stats | undefined {
+  try {
+    return statSync(path);
+  } catch {
+    return undefined;
   }
 }

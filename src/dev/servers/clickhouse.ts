@@ -9,6 +9,7 @@ import { install, type InstallOptions, type PackageSet } from './install.js';
 import type { LocalServer, Tell } from './local-server.js';
 import { rememberPorts, requireFreePort, usualPort } from './ports.js';
 import { died, waitUntilReady } from './readiness.js';
+import { asStartFailure } from './start-failure.js';
 import { supervise, type Supervised } from './supervisor.js';
 
 const PACKAGES: PackageSet = {
@@ -16,6 +17,7 @@ const PACKAGES: PackageSet = {
   label: 'ClickHouse 26.7',
   megabytes: 550,
   proof: `node_modules/@chdb/lib-${process.platform}-${process.arch}${process.platform === 'linux' ? '-gnu' : ''}/libchdb.so`,
+  trial: (directory) => [process.execPath, join(directory, 'host.cjs'), '--query', 'select 1'],
 };
 
 const READY_MS_MAX = 60_000;
@@ -75,7 +77,8 @@ export async function startClickHouse(options: ClickHouseOptions): Promise<Local
       directory.discard();
       const ours = options.httpPort === undefined && options.tcpPort === undefined;
       const taken = error instanceof WalhouseError && error.kind === 'local_port_taken';
-      if (!ours || !taken || attempt === PORT_ATTEMPTS_MAX) throw error;
+      if (!ours || !taken || attempt === PORT_ATTEMPTS_MAX)
+        throw asStartFailure('ClickHouse', directory, error);
     }
   }
 }

@@ -1,6 +1,15 @@
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statfsSync,
+} from 'node:fs';
 import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { WalhouseError } from '../../pipeline/errors.js';
@@ -18,6 +27,8 @@ export interface PackageSet {
   readonly proof: string;
   /** Work that npm leaves undone, since install scripts are not run. */
   readonly finish?: (directory: string) => void;
+  /** A program and its arguments, relative to the installation, that runs only when what was installed is whole. */
+  readonly trial: (directory: string) => readonly [string, ...string[]];
 }
 
 export interface InstallOptions {
@@ -71,10 +82,12 @@ export async function install(packages: PackageSet, options: InstallOptions): Pr
         `installing ${packages.label} (about ${packages.megabytes} MB on disk, usually under a minute) into ${cache}`,
       );
       const startedAt = Date.now();
+      requireSpace(packages, cache);
       cpSync(template, unfinished, { recursive: true });
       await npmCi(packages, unfinished, options);
       requireProof(packages, unfinished);
       packages.finish?.(unfinished);
+      await tryOut(packages, unfinished);
       renameSync(unfinished, directory);
       tell(`installed ${packages.label} in ${Math.ceil((Date.now() - startedAt) / 1000)} s`);
     } catch (error) {
@@ -184,6 +197,29 @@ function run(
     child.once('error', (error) => resolve({ code: null, output: error.message }));
     child.once('close', (code) => resolve({ code, output }));
   });
+}
+
+/** npm has been seen to succeed on a full disk, with files cut off; so the space is looked at first. */
+function requireSpace(packages: PackageSet, cache: string): void {
+  const { bavail, bsize } = statfsSync(cache);
+  const freeMegabytes = Math.floor((bavail * bsize) / 1e6);
+  if (freeMegabytes >= packages.megabytes) return;
+  throw failed(
+    packages,
+    `It needs ${packages.megabytes} MB and there are ${freeMegabytes} MB free for ${cache}.`,
+    'free some space, or set WALHOUSE_CACHE to a directory on another disk.',
+  );
+}
+
+async function tryOut(packages: PackageSet, directory: string): Promise<void> {
+  const [command, ...args] = packages.trial(directory);
+  const { code, output } = await run(command, args, directory, undefined);
+  if (code === 0) return;
+  throw failed(
+    packages,
+    `What npm installed does not run: ${output.trim().slice(-300) || 'it ended without a word.'}`,
+    'is the disk full, or the C library too old? Otherwise use servers of your own and name their addresses in walhouse.yaml.',
+  );
 }
 
 function requireProof(packages: PackageSet, directory: string): void {

@@ -34,6 +34,7 @@ const PACKAGES: PackageSet = {
     makeSymlinks(join(directory, dirname(native)));
     openToAll(directory);
   },
+  trial: (directory) => [join(directory, native, 'bin', 'postgres'), '--version'],
 };
 
 /** The system's installations, best first: those with wal2json before those without, newer before older. */

@@ -29,10 +29,15 @@ export interface Cluster {
   readonly password: string;
 }
 
+/** Where a directory's cluster is. */
+export function dataFolder(directory: string): string {
+  return join(directory, 'data');
+}
+
 /** The major version of the data kept in a directory; null when there is none yet. */
 export function keptMajor(directory: string): number | null {
   try {
-    return Number.parseInt(readFileSync(join(directory, 'data', 'PG_VERSION'), 'utf8'), 10);
+    return Number.parseInt(readFileSync(join(dataFolder(directory), 'PG_VERSION'), 'utf8'), 10);
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'EACCES') throw notOurs(directory, error);
     return null;
@@ -45,7 +50,7 @@ export async function openCluster(
   binaries: PostgresBinaries,
   account: Account | null,
 ): Promise<Cluster> {
-  const data = join(directory.path, 'data');
+  const data = dataFolder(directory.path);
   const passwordFile = join(directory.path, 'password');
   if (keptMajor(directory.path) === null) {
     if (existsSync(data) && readdirSync(data).length > 0) throw notACluster(data);

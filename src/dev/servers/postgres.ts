@@ -1,15 +1,23 @@
 import { join } from 'node:path';
 import pg from 'pg';
 import { WalhouseError } from '../../pipeline/errors.js';
-import { type Account, closedFolderAbove, serverAccount } from './account.js';
+import { type Account, closedFolderAbove, needsAccount, serverAccount } from './account.js';
 import { aptInstallPostgres, canUseApt } from './apt.js';
 import { type DataDirectory, openDataDirectory } from './data-directory.js';
 import type { InstallOptions } from './install.js';
 import type { LocalServer, Tell } from './local-server.js';
 import { rememberPorts, requireFreePort, usualPort } from './ports.js';
 import { npmPostgres, type PostgresBinaries, systemPostgres } from './postgres-binaries.js';
-import { type Cluster, keptMajor, openCluster, postgresEnvironment, SUPERUSER } from './postgres-cluster.js';
+import {
+  type Cluster,
+  dataFolder,
+  keptMajor,
+  openCluster,
+  postgresEnvironment,
+  SUPERUSER,
+} from './postgres-cluster.js';
 import { died, waitUntilReady } from './readiness.js';
+import { asStartFailure } from './start-failure.js';
 import { supervise, type Supervised } from './supervisor.js';
 
 const READY_MS_MAX = 120_000;
@@ -66,7 +74,7 @@ const TEMPORARY_SETTINGS: Readonly<Record<string, string>> = { fsync: 'off', ful
 export async function installPostgres(
   options: InstallOptions & { readonly flavour?: PostgresFlavour },
 ): Promise<PostgresBinaries> {
-  return chooseBinaries(options, serverAccount(), null);
+  return chooseBinaries(options, null);
 }
 
 /**
@@ -76,26 +84,28 @@ export async function installPostgres(
  */
 export async function startPostgres(options: PostgresOptions): Promise<LocalPostgres> {
   if (options.port !== undefined) await requireFreePort(options.port, 'Postgres');
-  const account = serverAccount();
+  const { dir } = options;
+  // Refuses a directory of no use before anything is installed.
+  if (dir !== undefined) openDataDirectory('Postgres', dir, serverAccount(dataFolder(dir)));
+  const binaries = await chooseBinaries(options, dir === undefined ? null : keptMajor(dir));
+  // Only now, since what was installed may have brought the user `postgres`.
+  const account = serverAccount(dir === undefined ? null : dataFolder(dir));
   for (let attempt = 1; ; attempt++) {
-    const directory = openDataDirectory('Postgres', options.dir, account);
+    const directory = openDataDirectory('Postgres', dir, account);
     try {
-      const binaries = await chooseBinaries(options, account, keptMajor(directory.path));
       const cluster = await openCluster(directory, binaries, account);
       return await startIn(directory, cluster, binaries, account, options);
     } catch (error) {
       directory.discard();
       const taken = error instanceof WalhouseError && error.kind === 'local_port_taken';
-      if (options.port !== undefined || !taken || attempt === PORT_ATTEMPTS_MAX) throw error;
+      if (options.port !== undefined || !taken || attempt === PORT_ATTEMPTS_MAX) {
+        throw asStartFailure('Postgres', directory, error);
+      }
     }
   }
 }
 
-async function chooseBinaries(
-  options: PostgresOptions,
-  account: Account | null,
-  major: number | null,
-): Promise<PostgresBinaries> {
+async function chooseBinaries(options: PostgresOptions, major: number | null): Promise<PostgresBinaries> {
   const flavour = options.flavour ?? 'auto';
   const fits = (binaries: PostgresBinaries): boolean => major === null || binaries.major === major;
   if (flavour !== 'npm') {
@@ -117,9 +127,10 @@ async function chooseBinaries(
         fix: 'install it (on Debian: apt-get install postgresql), or let npm bring one (flavour npm).',
       });
     }
-    options.log("no Postgres on this system: taking npm's, which has pgoutput and no wal2json");
+    const wanted = major === null ? 'Postgres' : `Postgres ${major}`;
+    options.log(`no ${wanted} on this system: taking npm's, which has pgoutput and no wal2json`);
   }
-  const binaries = await npmPostgres(options, account !== null);
+  const binaries = await npmPostgres(options, needsAccount());
   if (!fits(binaries)) {
     throw new WalhouseError('local_data_unusable', {
       what: `the data in ${options.dir} is of Postgres ${major}, and there is only ${binaries.version}.`,
@@ -127,10 +138,10 @@ async function chooseBinaries(
       fix: `choose another directory, or install Postgres ${major}.`,
     });
   }
-  const closed = account === null ? null : closedFolderAbove(binaries.bin);
+  const closed = needsAccount() ? closedFolderAbove(binaries.bin) : null;
   if (closed !== null) {
     throw new WalhouseError('local_start_failed', {
-      what: `Postgres cannot be run as ${account?.name}: ${closed} is closed to it.`,
+      what: `Postgres cannot be run: ${closed} is closed to other users.`,
       why: 'We are root, and Postgres refuses to run as root.',
       fix: `set WALHOUSE_CACHE to a directory that all may enter, or: chmod o+x ${closed}`,
     });

@@ -80,6 +80,16 @@ export function startFailure(
   });
 }
 
+/** What went wrong while starting, as a person should read it: our own files may fail to be written, too. */
+export function asStartFailure(
+  server: string,
+  directory: { readonly path: string; readonly temporary: boolean },
+  error: unknown,
+): unknown {
+  if (error instanceof WalhouseError || !(error instanceof Error) || !('syscall' in error)) return error;
+  return startFailure(server, directory, error.message, error.message);
+}
+
 /** The end of a log as one line that fits a message. */
 function lastLines(log: string): string {
   return log
