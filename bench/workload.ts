@@ -27,16 +27,16 @@ export async function writeChanges(client: pg.Client): Promise<void> {
   await client.query(`
     do $$
     begin
-      for first in 1..${inserts} by 100 loop
+      for begun in 1..${inserts} by 100 loop
         insert into ${TABLE}
           select i, i % 5000, (i % 100000) / 100.0, 'Pending', 'Visa',
                  timestamptz '2026-01-01 00:00:00+00' + i * interval '1 second', 'note ' || i
-          from generate_series(first, least(first + 99, ${inserts})) i;
+          from generate_series(begun, least(begun + 99, ${inserts})) i;
         commit;
       end loop;
-      for first in 1..${CHANGES - inserts} by 100 loop
+      for begun in 1..${CHANGES - inserts} by 100 loop
         update ${TABLE} set status = 'Paid', amount = amount + 1
-          where id between first and least(first + 99, ${CHANGES - inserts});
+          where id between begun and least(begun + 99, ${CHANGES - inserts});
         commit;
       end loop;
     end $$`);

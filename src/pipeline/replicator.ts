@@ -191,11 +191,14 @@ export class Replicator {
       const checkpoint = await sink.loadCheckpoint();
       refuseOtherCluster(checkpoint, identity);
       const relations = await source.relations();
+      sink.check(relations);
       await source.ensurePublication();
       const appliedLsn = await this.#prepare(source, relations, checkpoint);
       if (this.#closing.signal.aborted) return;
       this.progress.advance(appliedLsn, checkpoint?.committedAtUs ?? null);
       const wholeFrom = await source.currentLsn();
+      // From here to the stream there is no wait: whoever closes later finds the attachment.
+      if (this.#closing.signal.aborted) return;
       this.#attach = new Attachment(this.#options, {
         source,
         relations,

@@ -52,6 +52,8 @@ export interface Sink {
   loadCheckpoint(): Promise<Checkpoint | null>;
   saveCheckpoint(checkpoint: Checkpoint): Promise<void>;
   loadTables(): Promise<readonly StoredTable[]>;
+  /** Refuses, before anything is made on either side, tables that it could not keep as they are configured. */
+  check(relations: readonly Relation[]): void;
   /** Makes a fresh, empty landing table, without its view, and remembers that its snapshot has begun. */
   beginSnapshot(relation: Relation, consistentPoint: Lsn): Promise<SnapshotWriter>;
   /** Shows the table to readers and remembers that its snapshot is complete. */

@@ -105,6 +105,10 @@ class ClickHouseSink implements Sink {
     return this.#stored.load();
   }
 
+  check(relations: readonly Relation[]): void {
+    for (const relation of relations) this.#plan(relation);
+  }
+
   async beginSnapshot(relation: Relation, consistentPoint: Lsn): Promise<SnapshotWriter> {
     const plan = this.#plan(relation);
     const doing = `preparing ${plan.id} for its snapshot`;

@@ -112,7 +112,7 @@ describe('walhouse run refuses, with the fix to type,', () => {
     expectRefused(
       await refused(await config({ tables: { 'public.goood': {} } })),
       'table_missing',
-      'public.good\\b',
+      /public\.good\b/,
     );
   });
 

@@ -30,6 +30,8 @@ export class MemorySink implements Sink {
     return Promise.resolve([]);
   }
 
+  check(): void {}
+
   beginSnapshot(): Promise<SnapshotWriter> {
     return Promise.resolve({ rows: 0, add: () => {}, flush: () => Promise.resolve() });
   }
