@@ -22,7 +22,7 @@ export class Scenario {
 
   private constructor(databases: TestDatabases, options: WalhouseOptions) {
     this.databases = databases;
-    this.#tables = options.tables as Record<string, TableOptions | null>;
+    this.#tables = options.tables;
     this.walhouse = new Walhouse(options);
   }
 

@@ -26,14 +26,14 @@ export interface WalhouseOptions {
 export class Walhouse {
   readonly options: WalhouseOptions;
   readonly #directory = mkdtempSync(join(tmpdir(), 'walhouse-test-'));
-  readonly #configPath: string;
+  readonly configPath: string;
   url = '';
   #child: ChildProcess | null = null;
   #output = '';
 
   constructor(options: WalhouseOptions) {
     this.options = options;
-    this.#configPath = join(this.#directory, 'walhouse.yaml');
+    this.configPath = join(this.#directory, 'walhouse.yaml');
   }
 
   /** Standard output and error of all runs so far. */
@@ -51,7 +51,7 @@ export class Walhouse {
     this.url = `http://127.0.0.1:${port}`;
     const { postgresUrl, clickhouseUrl, database, slot, decoder = 'auto', tables, marts = [] } = this.options;
     writeFileSync(
-      this.#configPath,
+      this.configPath,
       // JSON is YAML.
       JSON.stringify({
         source: { url: postgresUrl, slot, publication: slot, decoder },
@@ -66,7 +66,7 @@ export class Walhouse {
     );
     this.#child = spawn(
       process.execPath,
-      ['--import', 'tsx', 'src/cli/main.ts', 'run', '--config', this.#configPath],
+      ['--import', 'tsx', 'src/cli/main.ts', 'run', '--config', this.configPath],
       { cwd: ROOT, env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] },
     );
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {

@@ -1,0 +1,132 @@
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { StatusDocument } from '../../src/ops/status.js';
+import { Scenario } from '../support/scenario.js';
+
+const ROOT = new URL('../../', import.meta.url).pathname;
+const SCHEMA = readFileSync(new URL('../../postgres/payments.sql', import.meta.url), 'utf8');
+
+interface Answer {
+  total: { count: number; amount: string };
+  as_of: { lsn: string; lag_ms: number };
+}
+
+let scenario: Scenario;
+beforeAll(async () => {
+  scenario = await Scenario.open('service', {
+    schema: SCHEMA,
+    tables: {
+      'public.merchants': {},
+      'public.payments': { retention: { column: 'payment_date', keep: '2 years' } },
+    },
+    marts: ['payments'],
+  });
+  await scenario.sql(`
+    insert into merchants (merchant_id, name) values (1, 'with payments'), (2, 'without');
+    insert into payments (payment_id, merchant_id, customer_id, amount, method, status, payment_date)
+      select i, 1, 1, 1.10, 'Visa', 'Paid', now() - i * interval '1 minute' from generate_series(1, 10) i`);
+});
+afterAll(() => scenario.close());
+
+const risk = (merchant: number, query = ''): Promise<Response> =>
+  fetch(`${scenario.walhouse.url}/v1/merchants/${merchant}/risk${query}`);
+
+function statusCommand(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+  return new Promise((resolve) => {
+    execFile(
+      process.execPath,
+      ['--import', 'tsx', 'src/cli/main.ts', 'status', '--config', scenario.walhouse.configPath, ...args],
+      { cwd: ROOT, timeout: 30_000 },
+      (error, stdout, stderr) => {
+        const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;
+        resolve({ code, stdout, stderr });
+      },
+    );
+  });
+}
+
+describe('the service', () => {
+  it('answers 503 with Retry-After while the snapshot is not complete, then the truth', async () => {
+    const blocker = new pg.Client({ connectionString: scenario.databases.postgresUrl });
+    await blocker.connect();
+    try {
+      await blocker.query('begin; lock table payments in access exclusive mode');
+      await scenario.walhouse.start();
+      let answer: Response | null = null;
+      while (answer === null) answer = await risk(1).catch(() => null);
+      expect(answer.status).toBe(503);
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(0);
+      expect(await answer.json()).toMatchObject({ status: 503, fix: expect.any(String) as string });
+      expect((await fetch(`${scenario.walhouse.url}/readyz`)).status).toBe(503);
+    } finally {
+      await blocker.query('rollback');
+      await blocker.end();
+    }
+    await scenario.applied();
+    const answer = await risk(1);
+    expect(answer.status).toBe(200);
+    expect(((await answer.json()) as Answer).total).toEqual({ count: 10, amount: '11.00' });
+    expect((await fetch(`${scenario.walhouse.url}/readyz`)).status).toBe(200);
+  });
+
+  it('gives zeros for a merchant without payments and 404 for one that does not exist', async () => {
+    expect(((await (await risk(2)).json()) as Answer).total).toEqual({ count: 0, amount: '0.00' });
+    expect((await risk(3)).status).toBe(404);
+  });
+
+  it('waits for the caller’s own commit, a hundred times', async () => {
+    for (let i = 1; i <= 100; i += 1) {
+      await scenario.sql(`insert into payments (payment_id, merchant_id, customer_id, amount, method, status, payment_date)
+                          values (${1000 + i}, 1, 1, 0.01, 'Check', 'Pending', now())`);
+      const [row] = await scenario.databases.postgres<{ lsn: string }>(
+        'select pg_current_wal_insert_lsn()::text lsn',
+      );
+      const answer = await risk(1, `?min_lsn=${row!.lsn}&wait_ms=5000`);
+      expect(answer.status).toBe(200);
+      expect(((await answer.json()) as Answer).total.count).toBe(10 + i);
+    }
+  });
+
+  it('answers 503 when a position is not reached in time', async () => {
+    const answer = await risk(1, '?min_lsn=FFFF/0&wait_ms=50');
+    expect(answer.status).toBe(503);
+  });
+
+  it('is fresh: an idle source’s answer is not old', async () => {
+    await expect
+      .poll(async () => ((await (await risk(1)).json()) as Answer).as_of.lag_ms, { timeout: 10_000 })
+      .toBeLessThan(1_500);
+  });
+
+  it('pushes the slot on while other tables are written', async () => {
+    const slot = async (): Promise<string> => {
+      const [row] = await scenario.databases.postgres<{ lsn: string }>(
+        `select confirmed_flush_lsn::text lsn from pg_replication_slots where slot_name = '${scenario.databases.name}'`,
+      );
+      return row!.lsn;
+    };
+    const before = await slot();
+    await scenario.sql('create table other (x int); insert into other select generate_series(1, 1000)');
+    await scenario.applied();
+    await expect.poll(slot, { timeout: 10_000 }).not.toBe(before);
+  });
+
+  it('is reported by walhouse status, as text and as JSON', async () => {
+    const text = await statusCommand();
+    expect(text.stdout).toContain('public.payments');
+    expect(text.code).toBe(0);
+    const json = await statusCommand('--json');
+    const document = JSON.parse(json.stdout) as StatusDocument;
+    expect(document.state).toBe('streaming');
+    expect(document.tables['public.payments']!.rows_applied).toBeGreaterThanOrEqual(110);
+  });
+
+  it('leaves cleanly on SIGTERM, and status then says that nobody answers', async () => {
+    expect(await scenario.walhouse.stop()).toBe(0);
+    const status = await statusCommand();
+    expect(status.code).toBe(1);
+    expect(status.stderr).toContain('walhouse run');
+  });
+});
