@@ -1,4 +1,6 @@
-import { createWriteStream, mkdirSync, mkdtempSync } from 'node:fs';
+import { once } from 'node:events';
+import { createWriteStream, mkdtempSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -20,13 +22,15 @@ export interface DemoOptions {
   /** Transactions a second. */
   readonly rate: number;
   readonly seed: number;
-  readonly port: number;
+  /** Where the API listens, 0 for a free port; left out, 8080 where that is free. */
+  readonly port?: number;
 }
 
 const DATABASE = 'shop';
 const RETENTION = { column: 'payment_date', keep: '2 years' };
 const INITIAL = { merchants: 300, payments: 100_000, days: 900 };
 const TABLES = ['merchants', 'payments'] as const;
+const USUAL_PORT = 8080;
 const CATCH_UP_MS = 60_000;
 const STATUS_EVERY_MS = 5_000;
 
@@ -61,7 +65,7 @@ async function runDemo(
   stop: AbortSignal,
   cleanUp: (() => Promise<unknown>)[],
 ): Promise<number> {
-  const logPath = join(logDirectory(), 'demo.log');
+  const logPath = join(mkdtempSync(join(tmpdir(), 'walhouse-demo-')), 'demo.log');
   const log = pino({ name: 'walhouse' }, createWriteStream(logPath));
 
   const postgres = await startPostgres({ log: say, signal: stop });
@@ -130,7 +134,7 @@ async function startDemoService(
     sink: { url: clickhouseUrl, database: DATABASE },
     tables: { 'public.merchants': {}, 'public.payments': { retention: RETENTION } },
     marts: ['payments'],
-    api: { listen: `127.0.0.1:${options.port}` },
+    api: { listen: `127.0.0.1:${options.port ?? ((await isFree(USUAL_PORT)) ? USUAL_PORT : 0)}` },
   });
   return startService(parseConfig(text, 'the demo', {}), log);
 }
@@ -233,8 +237,14 @@ async function compareAll(
 
 const RETENTION_COMPARED = { column: 'payment_date', keep: { count: 2, unit: 'year' } } as const;
 
-function logDirectory(): string {
-  const directory = join(tmpdir(), 'walhouse');
-  mkdirSync(directory, { recursive: true, mode: 0o700 });
-  return mkdtempSync(join(directory, 'demo-'));
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer();
+  const free = once(server, 'listening').then(
+    () => true,
+    () => false,
+  );
+  server.listen(port, '127.0.0.1');
+  const result = await free;
+  if (result) await new Promise((resolve) => server.close(resolve));
+  return result;
 }

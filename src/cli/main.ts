@@ -63,8 +63,12 @@ program
   .option('--seconds <n>', 'stop after so long, then check that everything is equal', wholeNumber)
   .option('--rate <n>', 'changes to the source per second', wholeNumber, 200)
   .option('--seed <n>', 'repeats a run', wholeNumber, 1)
-  .option('--port <n>', 'where the API listens; 0 takes a free port', wholeNumber, 8080)
-  .action(async (options: { seconds?: number; rate: number; seed: number; port: number }) => {
+  .option(
+    '--port <n>',
+    'where the API listens; 0 takes a free port (default: 8080 where it is free)',
+    wholeNumber,
+  )
+  .action(async (options: { seconds?: number; rate: number; seed: number; port?: number }) => {
     const { demo } = await import('./demo.js');
     process.exitCode = await demo(options);
   });
