@@ -340,7 +340,10 @@ export class Replicator {
     this.#error = error;
     this.#waiting = error === null ? null : { error, untilMs: this.#now() + waitMs };
     if (error !== null) this.#move('fail_retry');
-    else if (this.#state === 'retrying') this.#move('recovered');
+    else if (this.#state === 'retrying') {
+      this.#move('recovered');
+      if (this.#pauseWanted) this.#move('pause');
+    }
   }
 
   async #failed(cause: unknown): Promise<void> {
