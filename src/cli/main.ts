@@ -45,6 +45,18 @@ program
   });
 
 program
+  .command('init')
+  .description('writes a commented configuration from the catalog of a source')
+  .addOption(configOption)
+  .option('--url <url>', 'the source; safer in the environment variable SOURCE_URL')
+  .option('--schema <schemas...>', 'these schemas only')
+  .action(async (options: { config: string; url?: string; schema?: string[] }) => {
+    const { init } = await import('./init.js');
+    const { config, url, schema: schemas = null } = options;
+    process.exitCode = await init({ config, url, schemas }, process.env);
+  });
+
+program
   .command('servers')
   .description('starts the local Postgres and ClickHouse alone; they stop with the terminal')
   .option('--dir <dir>', 'where the data stays; without it, it is gone at the end')
