@@ -62,14 +62,16 @@ export class Scenario {
     return rows[0]!.lsn;
   }
 
-  /** Compares every table with its view, value for value. Nothing may write meanwhile. */
-  async expectEqual(): Promise<void> {
+  /** Compares every table (or those named) with its view, value for value. Nothing may write meanwhile. */
+  async expectEqual(...only: readonly string[]): Promise<void> {
+    for (const id of only) if (!Object.hasOwn(this.#tables, id)) throw new Error(`no such table: ${id}`);
     await this.applied();
     const client = new pg.Client({ connectionString: this.databases.postgresUrl });
     const clickhouse = createClient({ url: this.databases.clickhouseUrl });
     await client.connect();
     try {
       for (const [id, options] of Object.entries(this.#tables)) {
+        if (only.length > 0 && !only.includes(id)) continue;
         const [schema, table] = split(id);
         const found = await compareTable({
           postgres: client,
@@ -110,6 +112,28 @@ export class Scenario {
     }
   }
 
+  /** Keeps the slot's present place, for `deliverAgain`. */
+  async rememberPlace(): Promise<void> {
+    const { name } = this.databases;
+    await this.sql(`select pg_copy_logical_replication_slot('${name}', '${name}_place')`);
+  }
+
+  /**
+   * Stops the service, puts the slot back to where it stood at `rememberPlace`, and starts the service again: all that was
+   * committed since is delivered once more. Resolves when it has been applied.
+   */
+  async deliverAgain(): Promise<void> {
+    const { name } = this.databases;
+    expect(await this.walhouse.stop()).toBe(0);
+    await this.sql(`select pg_drop_replication_slot('${name}')`);
+    await this.sql(`select pg_copy_logical_replication_slot('${name}_place', '${name}')`);
+    await this.sql(`select pg_drop_replication_slot('${name}_place')`);
+    await this.walhouse.start();
+    // Its position is beyond all of that already, so only what comes after it tells.
+    await this.sql(`select pg_logical_emit_message(true, 'test', '')`);
+    await this.applied();
+  }
+
   async close(): Promise<void> {
     await this.walhouse.close();
     const { postgresUrl, name } = this.databases;
@@ -117,9 +141,10 @@ export class Scenario {
     await client.connect();
     // A process that was killed leaves its slot, as it should.
     await client
-      .query('select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = $1', [
-        name,
-      ])
+      .query(
+        'select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = any($1)',
+        [[name, `${name}_place`]],
+      )
       .finally(() => client.end());
     await this.databases.close();
   }
