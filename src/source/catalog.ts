@@ -79,6 +79,12 @@ const ODD_PARTITIONS = `
    where root.oid = any($1::oid[]) and root.relkind = 'p' and tree.isleaf and c.relreplident <> root.relreplident
    order by 1, 2, 3`;
 
+/** Configured tables that are partitions of configured tables. */
+const TWICE = `
+  select leaf.oid::int8::float8 as leaf, root.relid::oid::int8::float8 as root
+    from unnest($1::oid[]) leaf(oid) cross join lateral pg_partition_ancestors(leaf.oid) root
+   where root.relid <> leaf.oid and root.relid = any($1::oid[])`;
+
 const ALL_TABLES = `
   select n.nspname || '.' || c.relname as id
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
@@ -103,6 +109,11 @@ export async function readRelations(client: ClientBase, ids: readonly string[]):
   const columns = (await client.query<ColumnRow>(COLUMNS, [oids])).rows;
   const indexes = (await client.query<IndexRow & { table: number }>(INDEXES, [oids])).rows;
   const typed = await readTypes(client, columns);
+  const twice = (await client.query<{ leaf: number; root: number }>(TWICE, [oids])).rows[0];
+  if (twice !== undefined) {
+    const called = (oid: number): string => chosen.find((table) => table.oid === oid)!.id;
+    throw publishedTwice(called(twice.leaf), called(twice.root));
+  }
   const odd = await client.query<{ root: number; schema: string; name: string }>(ODD_PARTITIONS, [oids]);
   return chosen.map((table) => {
     const own = columns.filter((column) => column.table === table.oid);
@@ -198,6 +209,14 @@ function refuseUnsupported(table: TableRow): void {
       table.persistence === 'u'
         ? `alter table ${quoteName(table.schema)}.${quoteName(table.name)} set logged, or remove it from tables`
         : 'name the tables it stands on instead, or remove it from tables',
+  });
+}
+
+function publishedTwice(leaf: string, root: string): WalhouseError {
+  return new WalhouseError('table_unsupported', {
+    what: `${leaf} is a partition of ${root}, and both are among tables.`,
+    why: `Its changes are published once, under the name of ${root}; a copy under its own name would stand still.`,
+    fix: `keep one of them under tables: ${root} with all of its partitions, or the partitions that are wanted`,
   });
 }
 

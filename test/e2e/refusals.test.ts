@@ -20,6 +20,9 @@ beforeAll(async () => {
     create table nothing (id int primary key);
     alter table nothing replica identity nothing;
     create view looked_at as select 1 as id;
+    create table root (id int primary key) partition by range (id);
+    create table leaf partition of root for values from (0) to (10);
+    create table ours (id int primary key, _version int);
     create table unkept (id int primary key, at timestamptz);
     create role ${databases.name} login password 'planted-secret';
   `);
@@ -118,6 +121,31 @@ describe('walhouse run refuses, with the fix to type,', () => {
 
   it('a view', async () => {
     expectRefused(await refused(await config({ tables: { 'public.looked_at': {} } })), 'table_unsupported');
+  });
+
+  it('a partitioned table together with one of its partitions', async () => {
+    expectRefused(
+      await refused(await config({ tables: { 'public.leaf': {}, 'public.root': {} } })),
+      'table_unsupported',
+      /public\.leaf is a partition of public\.root/,
+    );
+  });
+
+  it('a partitioned table under wal2json, which knows partitions by their own names only', async () => {
+    if (!databases.hasWal2json) return;
+    expectRefused(
+      await refused(await config({ tables: { 'public.root': {} }, decoder: 'wal2json' })),
+      'table_unsupported',
+      'pgoutput',
+    );
+  });
+
+  it('a column that has the name of one of Walhouse’s own', async () => {
+    expectRefused(
+      await refused(await config({ tables: { 'public.ours': {} } })),
+      'table_name_collision',
+      /rename column "_version"/,
+    );
   });
 
   it.each(['keyless', 'nothing'])('a table without a usable replica identity: %s', async (table) => {
