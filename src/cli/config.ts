@@ -37,10 +37,16 @@ const table = z
   .strictObject({
     retention: z.strictObject({ column: z.string().min(1), keep }).optional(),
     history: z.boolean().default(false),
+    columns: z
+      .record(
+        z.string().min(1),
+        z.strictObject({ type: z.string('must be a ClickHouse type; write for example: Decimal(38, 10)') }),
+      )
+      .default({}),
     mask: z.array(z.string()).default([]),
   })
   .nullable()
-  .transform((value) => value ?? { history: false, mask: [] });
+  .transform((value) => value ?? { history: false, columns: {}, mask: [] });
 
 const schema = z.strictObject({
   source: z.strictObject({

@@ -13,6 +13,9 @@ const ZERO = 48;
 const MINUS = 45;
 const DOT = 46;
 const BACKSLASH = 92;
+const COLON = 58;
+const LETTER_I = 73;
+const LETTER_N = 78;
 
 /** For each byte the letter that stands for it after a backslash; 0 for bytes that stand for themselves. */
 const ESCAPE = new Uint8Array(256);
@@ -155,21 +158,67 @@ export function decimalEncoder(precision: number, scale: number): Encoder {
 
 const NAN = Buffer.from('nan');
 const INF = Buffer.from('inf');
+const IN_FLOAT = new Uint8Array(256);
+for (const byte of Buffer.from('0123456789.e+-')) IN_FLOAT[byte] = 1;
 
 /** float4 and float8: Postgres's shortest exact digits, and its words for what is no number. */
 export const encodeFloat: Encoder = (out, at, bytes, start, end) => {
   let i = start;
   if (bytes[i] === MINUS) out[at++] = bytes[i++]!;
   const byte = bytes[i];
-  if (byte === 0x4e) return at + NAN.copy(out, at); // NaN
-  if (byte === 0x49) return at + INF.copy(out, at); // Infinity
+  if (byte === LETTER_N && end - i === 3) return at + NAN.copy(out, at); // NaN
+  if (byte === LETTER_I && end - i === 8) return at + INF.copy(out, at); // Infinity
   if (i === end) return CANNOT_HOLD;
-  for (; i < end; i += 1) out[at++] = bytes[i]!;
+  for (; i < end; i += 1) {
+    const digit = bytes[i]!;
+    if (IN_FLOAT[digit] === 0) return CANNOT_HOLD;
+    out[at++] = digit;
+  }
   return at;
 };
 
+/**
+ * A number kept as text. Anything that cannot begin one is none: wal2json's `null` for NaN and the infinities comes
+ * this way.
+ */
+export const encodeNumberText: Encoder = (out, at, bytes, start, end) => {
+  const first = bytes[start]!;
+  const begins = (first >= 48 && first <= 57) || first === MINUS || first === LETTER_N || first === LETTER_I;
+  return begins && end > start ? encodeText(out, at, bytes, start, end) : CANNOT_HOLD;
+};
+
+/** 8-4-4-4-12 digits. ClickHouse would refuse the whole insert for anything else. */
 export const encodeUuid: Encoder = (out, at, bytes, start, end) => {
   if (end - start !== 36) return CANNOT_HOLD;
-  for (let i = start; i < end; i += 1) out[at++] = bytes[i]!;
+  for (let i = 0; i < 36; i += 1) {
+    const byte = bytes[start + i]!;
+    const dash = i === 8 || i === 13 || i === 18 || i === 23;
+    if (dash ? byte !== MINUS : hexDigit(byte) < 0) return CANNOT_HOLD;
+    out[at++] = byte;
+  }
   return at;
+};
+
+/** An inet that is one IPv4 address; one with a mask is another value. */
+export const encodeIpv4: Encoder = (out, at, bytes, start, end) => {
+  let dots = 0;
+  for (let i = start; i < end; i += 1) {
+    const byte = bytes[i]!;
+    if (byte === DOT) dots += 1;
+    else if (byte < 48 || byte > 57) return CANNOT_HOLD;
+    out[at++] = byte;
+  }
+  return dots === 3 ? at : CANNOT_HOLD;
+};
+
+/** An inet that is one IPv6 address. An IPv4 one would become `::ffff:` of it. */
+export const encodeIpv6: Encoder = (out, at, bytes, start, end) => {
+  let colons = 0;
+  for (let i = start; i < end; i += 1) {
+    const byte = bytes[i]!;
+    if (byte === COLON) colons += 1;
+    else if (byte !== DOT && hexDigit(byte) < 0) return CANNOT_HOLD;
+    out[at++] = byte;
+  }
+  return colons >= 2 ? at : CANNOT_HOLD;
 };

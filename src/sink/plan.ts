@@ -1,8 +1,10 @@
 import { WalhouseError } from '../pipeline/errors.js';
 import type { Relation } from '../pipeline/relation.js';
+import { ARRAY_GROWTH } from './array-encoder.js';
 import { qualified, quoteName } from './identifier.js';
 import { AUDIT_PREFIX, COMMITTED_AT, IS_DELETED, VERSION, type Databases } from './names.js';
 import { retentionColumn, type Retention } from './retention.js';
+import { requireMapping } from './type-override.js';
 import { storedType, type StoredType } from './types.js';
 
 export interface PlannedColumn {
@@ -25,6 +27,8 @@ export interface TablePlan {
   /** The table behind the audit view. */
   readonly auditRows: string;
   readonly columns: readonly PlannedColumn[];
+  /** How often longer than Postgres's text a row may become. */
+  readonly growth: number;
   readonly retention: Retention | null;
   readonly history: boolean;
   /** Columns (indexes) whose change must leave a tombstone under the old image: sort keys, retention, what marts sort or filter by. */
@@ -42,10 +46,14 @@ export interface PlanOptions {
   readonly history: boolean;
   /** Names of columns that marts track. */
   readonly martColumns: readonly string[];
+  /** What the configuration says of single columns, by name. */
+  readonly columns?: ColumnOptions | undefined;
 }
 
+export type ColumnOptions = Readonly<Record<string, { readonly type?: string | undefined }>>;
+
 export function planTable(relation: Relation, options: PlanOptions): TablePlan {
-  const { databases, name, retention, history, martColumns } = options;
+  const { databases, name, retention, history, martColumns, columns: chosen = {} } = options;
   if (relation.key.length === 0) {
     throw noIdentity(
       relation,
@@ -54,7 +62,8 @@ export function planTable(relation: Relation, options: PlanOptions): TablePlan {
       `ALTER TABLE ${sourceName(relation)} ADD PRIMARY KEY (...);`,
     );
   }
-  const retained = retention === null ? null : retentionColumn(relation, retention);
+  const stored = storedTypes(relation, chosen);
+  const retained = retention === null ? null : retentionColumn(relation, retention, stored);
   const tracked = new Set(relation.key);
   if (retained !== null) tracked.add(retained);
   for (const column of martColumns) tracked.add(columnIndex(relation, column));
@@ -70,7 +79,7 @@ export function planTable(relation: Relation, options: PlanOptions): TablePlan {
   }
   const columns = relation.columns.map((column, index) => ({
     name: column.name,
-    stored: storedType(column),
+    stored: stored[index]!,
     sorts: relation.key.includes(index) || index === retained,
   }));
   return {
@@ -82,6 +91,7 @@ export function planTable(relation: Relation, options: PlanOptions): TablePlan {
     audit: qualified(databases.audit, name),
     auditRows: qualified(databases.landing, `${AUDIT_PREFIX}${name}`),
     columns,
+    growth: stored.some(({ base }) => base.startsWith('Array(')) ? ARRAY_GROWTH : 2,
     retention,
     history,
     tracked: [...tracked],
@@ -90,6 +100,34 @@ export function planTable(relation: Relation, options: PlanOptions): TablePlan {
       quoteName,
     ),
   };
+}
+
+/** Each column's type: its own, or the one that the configuration chose. */
+function storedTypes(relation: Relation, chosen: ColumnOptions): StoredType[] {
+  const known = new Map(relation.columns.map((column, index) => [column.name, index]));
+  for (const [name, { type }] of Object.entries(chosen)) {
+    const index = known.get(name);
+    if (index === undefined) {
+      throw new WalhouseError('config_invalid', {
+        what: `tables.${relation.id}.columns names "${name}", and ${relation.id} has no such column.`,
+        why: 'What it says would apply to nothing.',
+        fix: `name one of: ${[...known.keys()].join(', ')}`,
+      });
+    }
+    if (type?.trim().startsWith('Array(') === true && relation.key.includes(index)) {
+      throw new WalhouseError('config_invalid', {
+        what: `tables.${relation.id}.columns.${name}.type is "${type}", and the column is part of the key.`,
+        why: 'Rows are sorted and looked up by their key.',
+        fix: 'leave it out; an array in a key is kept as text',
+      });
+    }
+  }
+  return relation.columns.map((column) => {
+    const type = Object.hasOwn(chosen, column.name) ? chosen[column.name]!.type : undefined;
+    return type === undefined
+      ? storedType(column)
+      : storedType(column, requireMapping(relation.id, column.name, column.type, type));
+  });
 }
 
 function columnIndex(relation: Relation, name: string): number {

@@ -92,11 +92,11 @@ export function quarantinedRow(
   why: 'value' | 'null' | 'missing',
   at: { version: string; commitLsn: string; committedAt: string },
 ): QuarantinedRow {
-  const { name, type } = plan.relation.columns[column]!;
+  const { name, type, notNull } = plan.relation.columns[column]!;
   const { base } = plan.columns[column]!.stored;
   const reasons = {
     value: `${type.text} value that ${base} cannot hold exactly`,
-    null: `null where the table said not null`,
+    null: notNull ? 'null where the table said not null' : `null, which ${base} cannot hold`,
     missing: 'unchanged value that was not sent, and no older version of the row has it',
   };
   return {

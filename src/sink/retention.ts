@@ -1,7 +1,7 @@
 import { WalhouseError } from '../pipeline/errors.js';
 import type { Relation } from '../pipeline/relation.js';
 import { quoteName } from './identifier.js';
-import { storedType } from './types.js';
+import { storedType, type StoredType } from './types.js';
 
 /** How long rows are kept, counted from the retention column. */
 export interface Keep {
@@ -64,8 +64,12 @@ export function partitionBy(retention: Retention): string {
   return days <= BY_MONTH_DAYS_MAX ? `toYYYYMM(${held})` : `toYear(${held})`;
 }
 
-/** The index of the retention column; `config_invalid` where it is not there or is no date. */
-export function retentionColumn(relation: Relation, retention: Retention): number {
+/** The index of the retention column; `config_invalid` where it is not there or is no date. `stored` is by column. */
+export function retentionColumn(
+  relation: Relation,
+  retention: Retention,
+  stored: readonly StoredType[] = relation.columns.map((column) => storedType(column)),
+): number {
   const index = relation.columns.findIndex((column) => column.name === retention.column);
   const column = relation.columns[index];
   if (column === undefined) {
@@ -73,16 +77,16 @@ export function retentionColumn(relation: Relation, retention: Retention): numbe
       what: `tables.${relation.id}.retention.column is "${retention.column}", and ${relation.id} has no such column.`,
       why: 'Without it nobody knows when a row is past its retention.',
       fix: `name one of: ${relation.columns
-        .filter((candidate) => isDate(storedType(candidate).base))
+        .filter((_, candidate) => isDate(stored[candidate]!.base))
         .map((candidate) => candidate.name)
         .join(', ')}`,
     });
   }
-  if (isDate(storedType(column).base)) return index;
+  if (isDate(stored[index]!.base)) return index;
   throw new WalhouseError('config_invalid', {
-    what: `tables.${relation.id}.retention.column is "${retention.column}", which is ${column.type.text}.`,
+    what: `tables.${relation.id}.retention.column is "${retention.column}", which is ${column.type.text} and ${stored[index]!.base} in ClickHouse.`,
     why: 'A row expires by a date.',
-    fix: 'name a column of type date, timestamp or timestamptz',
+    fix: 'name a column of type date, timestamp or timestamptz that is kept as Date32 or DateTime64',
   });
 }
 

@@ -40,7 +40,8 @@ export class Stamp {
 function roomFor(plan: TablePlan, row: Tuple, old: Tuple | null, stamp: Stamp): number {
   const count = plan.columns.length;
   let length = lengthOf(row, count) + (old === null ? 0 : lengthOf(old, count));
-  if (length <= COUNT_FROM_BYTES) length *= 2;
+  if (plan.growth > 2) length *= plan.growth;
+  else if (length <= COUNT_FROM_BYTES) length *= 2;
   else length += escapesOf(row, count) + (old === null ? 0 : escapesOf(old, count));
   // 36 is the longest blank.
   return length + count * (VALUE_ROOM + 36) + stamp.prefix.length + stamp.committedAt.length + 64;

@@ -15,7 +15,7 @@ import { landingTable, tableView, truncateLanding } from './landing.js';
 import { objectsOf, parseMart, type MartFiles } from './mart-files.js';
 import { Marts } from './marts.js';
 import { databasesFor, Names, type Databases } from './names.js';
-import { planTable, type TablePlan } from './plan.js';
+import { planTable, type ColumnOptions, type TablePlan } from './plan.js';
 import { Quarantine } from './quarantine.js';
 import type { Retention } from './retention.js';
 import { BufferPool } from './row-buffer.js';
@@ -28,6 +28,8 @@ export interface SinkTable {
   readonly retention?: Retention | undefined;
   /** Every change also goes to the audit trail. */
   readonly history: boolean;
+  /** ClickHouse types that the configuration chose, by column. */
+  readonly columns?: ColumnOptions | undefined;
 }
 
 export interface SinkOptions {
@@ -213,6 +215,7 @@ class ClickHouseSink implements Sink {
       retention: table?.retention ?? null,
       history: table?.history ?? false,
       martColumns: this.#marts.tracked(relation.id),
+      columns: table?.columns,
     });
     this.#marts.check(plan);
     this.#plans.set(relation, plan);

@@ -7,6 +7,9 @@ const DOT = 46;
 const PLUS = 43;
 const ZERO = 48;
 
+const FIRST_SHORT = Buffer.from('1970-01-01');
+const LAST_SHORT = Buffer.from('2149-06-06');
+
 /** Postgres's session time zone is pinned to UTC, so every timestamptz ends like this. */
 const UTC_SUFFIX = 3;
 
@@ -16,6 +19,22 @@ export const encodeDate: Encoder = (out, at, bytes, start, end) => {
   for (let i = start; i < end; i += 1) out[at++] = bytes[i]!;
   return at;
 };
+
+/** Date: 1970-01-01 to 2149-06-06. */
+export const encodeShortDate: Encoder = (out, at, bytes, start, end) => {
+  if (end - start !== 10) return CANNOT_HOLD;
+  if (bytes.compare(FIRST_SHORT, 0, 10, start, end) < 0 || bytes.compare(LAST_SHORT, 0, 10, start, end) > 0)
+    return CANNOT_HOLD;
+  return encodeDate(out, at, bytes, start, end);
+};
+
+/** DateTime64 of fewer places: a value that has more is not cut. Postgres prints no zeros at the end. */
+export function timestampEncoder(places: number, withZone: boolean): Encoder {
+  const encode = withZone ? encodeTimestampTz : encodeTimestamp;
+  const lengthMax = 19 + (places === 0 ? 0 : places + 1) + (withZone ? UTC_SUFFIX : 0);
+  return (out, at, bytes, start, end) =>
+    end - start > lengthMax ? CANNOT_HOLD : encode(out, at, bytes, start, end);
+}
 
 /** DateTime64(6, 'UTC') from a timestamp. */
 export const encodeTimestamp: Encoder = (out, at, bytes, start, end) => {

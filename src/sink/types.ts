@@ -4,6 +4,7 @@ import {
   encodeBool,
   encodeBytea,
   encodeFloat,
+  encodeNumberText,
   encodeText,
   encodeUuid,
   integerEncoder,
@@ -17,32 +18,39 @@ export interface StoredType {
   readonly base: string;
   /** As it stands in the DDL: `Nullable(Decimal(12, 2))`, `LowCardinality(Nullable(String))`. */
   readonly type: string;
+  /** Whether ClickHouse can keep a null here; an array never can. */
   readonly nullable: boolean;
   readonly encode: Encoder;
   /** What stands, in a tombstone, for a value that was not sent. */
   readonly blank: Buffer;
 }
 
-interface Mapping {
+/** One way to keep a Postgres type. */
+export interface Mapping {
   readonly base: string;
   readonly encode: Encoder;
+  /** A value of the type, as TabSeparated has it. */
   readonly blank: string;
 }
 
-const TEXT: Mapping = { base: 'String', encode: encodeText, blank: '' };
+export const TEXT: Mapping = { base: 'String', encode: encodeText, blank: '' };
+/** Numbers that no Decimal holds, in Postgres's own digits. */
+export const NUMBER_TEXT: Mapping = { base: 'String', encode: encodeNumberText, blank: '' };
+export const BYTES: Mapping = { base: 'String', encode: encodeBytea, blank: '' };
 /** Few distinct values by nature. */
 const LABEL: Mapping = { base: 'LowCardinality(String)', encode: encodeText, blank: '' };
 
-function integer(base: string, lowest: bigint, highest: bigint): Mapping {
+export function integer(base: string, lowest: bigint, highest: bigint): Mapping {
   return { base, encode: integerEncoder(lowest, highest), blank: '0' };
+}
+
+export function decimal(precision: number, scale: number): Mapping {
+  return { base: `Decimal(${precision}, ${scale})`, encode: decimalEncoder(precision, scale), blank: '0' };
 }
 
 const MOMENT = { base: "DateTime64(6, 'UTC')", blank: '1970-01-01 00:00:00' };
 
-/**
- * One row per Postgres type. What is not here (arrays, ranges, interval, inet, time, money, bit, hstore, composites, extension types)
- * is kept as Postgres's own text.
- */
+/** What is not here, and is no enum and no numeric, is kept as Postgres's own text. */
 const MAPPINGS: Readonly<Record<string, Mapping>> = {
   bool: { base: 'Bool', encode: encodeBool, blank: '0' },
   int2: integer('Int16', -(2n ** 15n), 2n ** 15n - 1n),
@@ -55,14 +63,18 @@ const MAPPINGS: Readonly<Record<string, Mapping>> = {
   timestamp: { ...MOMENT, encode: encodeTimestamp },
   timestamptz: { ...MOMENT, encode: encodeTimestampTz },
   uuid: { base: 'UUID', encode: encodeUuid, blank: '00000000-0000-0000-0000-000000000000' },
-  bytea: { base: 'String', encode: encodeBytea, blank: '' },
+  bytea: BYTES,
 };
 
 const NULL_TEXT = Buffer.from('\\N');
 
-export function storedType(column: Pick<Column, 'type' | 'notNull'>): StoredType {
-  const { base, encode, blank } = mappingOf(column.type);
-  const nullable = !column.notNull;
+/** How the column is kept; `chosen` is what the configuration says instead of the type's own mapping. */
+export function storedType(
+  column: Pick<Column, 'type' | 'notNull'>,
+  chosen: Mapping = mappingOf(column.type),
+): StoredType {
+  const { base, encode, blank } = chosen;
+  const nullable = !column.notNull && !base.startsWith('Array(');
   return {
     base,
     type: nullable ? nullableType(base) : base,
@@ -72,7 +84,7 @@ export function storedType(column: Pick<Column, 'type' | 'notNull'>): StoredType
   };
 }
 
-function mappingOf(type: ColumnType): Mapping {
+export function mappingOf(type: ColumnType): Mapping {
   if (type.kind === 'enum') return LABEL;
   if (type.kind !== 'base') return TEXT;
   if (type.name === 'numeric') return numericMapping(type.modifier);
@@ -80,16 +92,22 @@ function mappingOf(type: ColumnType): Mapping {
 }
 
 /** The widest Decimal there is. */
-const DECIMAL_DIGITS_MAX = 76;
+export const DECIMAL_DIGITS_MAX = 76;
+
+/** Precision and scale of a numeric's modifier; null where it has none. */
+export function numericDigits(modifier: number): { precision: number; scale: number } | null {
+  if (modifier < 4) return null;
+  // The scale is eleven bits, signed (Postgres 15 and later).
+  return { precision: ((modifier - 4) >> 16) & 0xffff, scale: (((modifier - 4) & 0x7ff) ^ 0x400) - 0x400 };
+}
 
 /** Text where no Decimal holds every value: no precision, too many digits, or a scale outside 0..precision. */
 function numericMapping(modifier: number): Mapping {
-  if (modifier < 4) return TEXT;
-  const precision = ((modifier - 4) >> 16) & 0xffff;
-  // Eleven bits, signed (Postgres 15 and later).
-  const scale = (((modifier - 4) & 0x7ff) ^ 0x400) - 0x400;
-  if (precision > DECIMAL_DIGITS_MAX || scale < 0 || scale > precision) return TEXT;
-  return { base: `Decimal(${precision}, ${scale})`, encode: decimalEncoder(precision, scale), blank: '0' };
+  const digits = numericDigits(modifier);
+  if (digits === null) return NUMBER_TEXT;
+  const { precision, scale } = digits;
+  if (precision > DECIMAL_DIGITS_MAX || scale < 0 || scale > precision) return NUMBER_TEXT;
+  return decimal(precision, scale);
 }
 
 function nullableType(base: string): string {

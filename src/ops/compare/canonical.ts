@@ -26,6 +26,8 @@ export function canonicalFor(postgres: ComparedType, clickHouseType: string): Ca
   const { name, argument } = splitType(clickHouseType);
   if (name === 'Array' && postgres.element !== undefined) return arrayOf(postgres.element, argument);
   if (name === 'Bool') return { ...printed, fromPostgres: boolFromPostgres };
+  if (name === 'UInt8' && postgres.name === 'bool')
+    return { ...printed, fromPostgres: (text) => (text === 't' ? '1' : '0') };
   if (name === 'Float32') return float(32);
   if (name === 'Float64') return float(64);
   if (name === 'DateTime64' || name === 'DateTime') return instant;
