@@ -57,6 +57,16 @@ program
   });
 
 program
+  .command('check')
+  .description('every precondition of run on both sides, each with its fix; changes nothing')
+  .addOption(configOption)
+  .addOption(jsonOption)
+  .action(async (options: { config: string; json?: boolean }) => {
+    const { check } = await import('./check.js');
+    process.exitCode = await check(loadConfig(options.config, process.env), { json: options.json === true });
+  });
+
+program
   .command('servers')
   .description('starts the local Postgres and ClickHouse alone; they stop with the terminal')
   .option('--dir <dir>', 'where the data stays; without it, it is gone at the end')

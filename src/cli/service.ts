@@ -9,6 +9,7 @@ import { positionsOf } from '../ops/positions.js';
 import { statusOf } from '../ops/status-of.js';
 import type { Log } from '../pipeline/log.js';
 import { Replicator } from '../pipeline/replicator.js';
+import type { Sink } from '../pipeline/sink.js';
 import { createSinkClient } from '../sink/client.js';
 import { loadMarts } from '../sink/marts.js';
 import { openSink } from '../sink/sink.js';
@@ -37,13 +38,7 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   const client = createSinkClient(config.sink.url);
   // Questions must not queue behind inserts.
   const askClient = createSinkClient(config.sink.url);
-  const sink = openSink({
-    client,
-    database: config.sink.database,
-    tables: new Map(Object.entries(config.tables)),
-    marts: loadMarts(SQL, config.marts),
-    log,
-  });
+  const sink = makeSink(config, client, log);
   const replicator = new Replicator({
     openSource: () => openSource({ ...config.source, tables: Object.keys(config.tables), log }),
     sink,
@@ -77,6 +72,17 @@ export async function startService(config: Config, log: Log): Promise<Service> {
       await finished;
     },
   };
+}
+
+/** The ClickHouse side as configured; talks to no server yet. */
+export function makeSink(config: Config, client: ReturnType<typeof createSinkClient>, log: Log): Sink {
+  return openSink({
+    client,
+    database: config.sink.database,
+    tables: new Map(Object.entries(config.tables)),
+    marts: loadMarts(SQL, config.marts),
+    log,
+  });
 }
 
 function riskReader(config: Config, client: ReturnType<typeof createSinkClient>, positions: Positions) {

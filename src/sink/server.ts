@@ -98,6 +98,20 @@ export class Server {
     });
   }
 
+  /** The answer of a statement that takes no FORMAT, in the server's default one: TabSeparated over HTTP. */
+  async text(query: string, doing: string): Promise<string> {
+    return this.#request(doing, DEADLINE_MS, async (signal) => {
+      const { stream } = await this.#client.exec({
+        query,
+        clickhouse_settings: { ...PINNED_SETTINGS, default_format: 'TabSeparated' },
+        abort_signal: signal,
+      });
+      const chunks: Buffer[] = [];
+      for await (const chunk of stream) chunks.push(chunk as Buffer);
+      return Buffer.concat(chunks).toString().trim();
+    });
+  }
+
   /** Breaks off what is on its way. The client stays open: it is its owner's. */
   close(): void {
     this.#closed = true;

@@ -1,0 +1,56 @@
+import { styleText } from 'node:util';
+import { checkBoth } from '../ops/check/check.js';
+import type { Finding } from '../pipeline/finding.js';
+import { silentLog } from '../pipeline/log.js';
+import { createSinkClient } from '../sink/client.js';
+import type { Config } from './config.js';
+import { makeSink } from './service.js';
+
+/**
+ * `walhouse check`: every precondition of `run` on both sides, each with its fix. 0 when `run` would start, 1 when something would
+ * stop it; warnings do not.
+ */
+export async function check(config: Config, options: { readonly json: boolean }): Promise<number> {
+  const client = createSinkClient(config.sink.url);
+  try {
+    const findings = await checkBoth({
+      source: { ...config.source, tables: Object.keys(config.tables), log: silentLog },
+      client,
+      database: config.sink.database,
+      history: config.marts.length > 0 || Object.values(config.tables).some(({ history }) => history),
+      makeSink: () => makeSink(config, client, silentLog),
+    });
+    const ok = findings.every((finding) => finding.ok || finding.level === 'warning');
+    if (options.json) process.stdout.write(`${JSON.stringify({ ok, checks: findings })}\n`);
+    else process.stdout.write(checkText(findings, isColoured()));
+    return ok ? 0 : 1;
+  } finally {
+    await client.close();
+  }
+}
+
+/** One line a check, its fix below it, and the sum last. */
+export function checkText(findings: readonly Finding[], coloured: boolean): string {
+  const width = Math.min(40, Math.max(...findings.map(({ name }) => name.length)));
+  const lines = findings.flatMap((finding) => {
+    const word = wordOf(finding);
+    const shown = coloured ? styleText(COLOURS[word], word.padEnd(7)) : word.padEnd(7);
+    const line = `${shown}  ${finding.name.padEnd(width)}  ${finding.detail}`;
+    return finding.fix === null ? [line] : [line, `         fix: ${finding.fix}`];
+  });
+  const count = (word: string): number => findings.filter((finding) => wordOf(finding) === word).length;
+  const fails = count('FAIL');
+  const sum = `${findings.length} checks: ${fails} failed, ${count('warning')} with a warning`;
+  return `${[...lines, '', `${sum}. ${fails === 0 ? 'walhouse run would start.' : 'walhouse run would stop.'}`].join('\n')}\n`;
+}
+
+const COLOURS = { ok: 'green', warning: 'yellow', FAIL: 'red' } as const;
+
+function wordOf({ ok, level }: Finding): keyof typeof COLOURS {
+  if (ok) return 'ok';
+  return level === 'warning' ? 'warning' : 'FAIL';
+}
+
+function isColoured(): boolean {
+  return process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '';
+}
