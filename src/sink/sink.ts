@@ -68,6 +68,7 @@ class ClickHouseSink implements Sink {
   /** By relation as it was attached or snapshotted. */
   readonly #plans = new Map<Relation, TablePlan>();
   readonly #complete = new Map<string, TablePlan>();
+  #making: Promise<unknown> = Promise.resolve();
 
   constructor(options: SinkOptions) {
     this.#options = options;
@@ -202,7 +203,10 @@ class ClickHouseSink implements Sink {
     }
     await this.#server.define(tableView(plan), doing);
     this.#complete.set(plan.id, plan);
-    await this.#marts.ensure(this.#complete);
+    // Two tables may be complete at the same moment, and a mart over both is made once.
+    const made = this.#making.then(() => this.#marts.ensure(this.#complete));
+    this.#making = made.catch(() => undefined);
+    await made;
   }
 
   #plan(relation: Relation): TablePlan {
