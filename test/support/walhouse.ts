@@ -1,6 +1,6 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -20,6 +20,8 @@ export interface WalhouseOptions {
   readonly tables: Record<string, object | null>;
   readonly marts?: readonly string[];
   readonly keys?: string;
+  /** A configuration that exists, used as it is but for where the API listens; everything above is not looked at. */
+  readonly config?: string;
 }
 
 /** `walhouse run` as its users run it: a process of its own, a configuration file, an HTTP API. */
@@ -50,19 +52,22 @@ export class Walhouse {
     const port = await freePort();
     this.url = `http://127.0.0.1:${port}`;
     const { postgresUrl, clickhouseUrl, database, slot, decoder = 'auto', tables, marts = [] } = this.options;
+    const given = this.options.config;
     writeFileSync(
       this.configPath,
-      // JSON is YAML.
-      JSON.stringify({
-        source: { url: postgresUrl, slot, publication: slot, decoder },
-        sink: { url: clickhouseUrl, database },
-        tables,
-        marts,
-        api: {
-          listen: `127.0.0.1:${port}`,
-          ...(this.options.keys === undefined ? {} : { keys: this.options.keys }),
-        },
-      }),
+      given !== undefined
+        ? readFileSync(given, 'utf8').replace(/listen: \S+/, `listen: 127.0.0.1:${port}`)
+        : // JSON is YAML.
+          JSON.stringify({
+            source: { url: postgresUrl, slot, publication: slot, decoder },
+            sink: { url: clickhouseUrl, database },
+            tables,
+            marts,
+            api: {
+              listen: `127.0.0.1:${port}`,
+              ...(this.options.keys === undefined ? {} : { keys: this.options.keys }),
+            },
+          }),
     );
     this.#child = spawn(
       process.execPath,
