@@ -19,6 +19,11 @@ const REASONS: Partial<Record<Replicator['state'], { what: string; why: string; 
     why: 'Answers from a table that is still filling would be wrong.',
     fix: 'ask again when GET /v1/replication says "streaming"; it shows how far the snapshot is',
   },
+  standby: {
+    what: 'another instance reads the slot; this one waits for it to go.',
+    why: 'Only one reader at a time may have the slot.',
+    fix: 'ask the other instance',
+  },
   closing: {
     what: 'the service is shutting down.',
     why: 'It finishes what it took on and takes on nothing new.',

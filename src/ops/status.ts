@@ -49,6 +49,6 @@ export interface StatusDocument {
   readonly tables: Readonly<Record<string, TableStatus>>;
   /** What keeps the whole from going on; null while nothing does. */
   readonly error: StatusError | null;
-  /** When the next attempt is made, RFC 3339, while `state` is `retrying`. */
+  /** When the next attempt is made, RFC 3339, while `state` is `retrying` or `standby`. */
   readonly retry_at: string | null;
 }

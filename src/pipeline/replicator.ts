@@ -36,6 +36,8 @@ export interface Waiting {
 const SNAPSHOTS_AT_ONCE = 2;
 /** How often a position that somebody waits for is asked for. */
 const NUDGE_MS = 10;
+/** A standby looks at least so often whether the slot is free. */
+const STANDBY_MS_MAX = 1_000;
 /** How long a waited-for position may stand still before a heartbeat pushes the source's WAL on. */
 const HEARTBEAT_AFTER_MS = 200;
 
@@ -54,6 +56,8 @@ export class Replicator {
   #error: WalhouseError | null = null;
   #waiting: Waiting | null = null;
   #everStreamed = false;
+  /** It has waited for another instance: it was accepted then, as far as it went, and nobody watches its start any more. */
+  #everStoodBy = false;
   #pauseWanted = false;
   #attach: Attachment | null = null;
   #wake = new AbortController();
@@ -183,11 +187,14 @@ export class Replicator {
 
   async #attempt(): Promise<void> {
     const { sink, log } = this.#options;
-    if (this.#state !== 'starting') this.#move('attempt');
-    await sink.open();
+    if (this.#state !== 'starting' && this.#state !== 'standby') this.#move('attempt');
     const source = await this.#options.openSource();
     try {
       const identity = await source.identify();
+      // A standby touches nothing, on either side: its configuration may be another one.
+      await refuseHeldSlot(source, this.#options.slot);
+      if (this.#state === 'standby') this.#move('attempt');
+      await sink.open();
       const checkpoint = await sink.loadCheckpoint();
       refuseOtherCluster(checkpoint, identity);
       const relations = await source.relations();
@@ -350,12 +357,17 @@ export class Replicator {
     const error = asWalhouseError(cause);
     const retry = error.policy === 'retry';
     // At the first contact a person is watching: say it and leave. Waiting for another instance is no mistake.
-    if (!this.#everStreamed && error.kind !== 'slot_in_use') throw error;
+    const standby = error.kind === 'slot_in_use';
+    if (!this.#everStreamed && !this.#everStoodBy && !standby) throw error;
     this.#error = error;
-    const waitMs = retry ? this.#backoff.nextMs() : null;
-    this.#move(retry ? 'fail_retry' : 'fail_stop');
+    const backoffMs = retry ? this.#backoff.nextMs() : null;
+    const waitMs = standby && backoffMs !== null ? Math.min(backoffMs, STANDBY_MS_MAX) : backoffMs;
+    const waitsOn = standby && this.#state === 'standby';
+    this.#everStoodBy ||= standby;
+    this.#move(standby ? 'stand_by' : retry ? 'fail_retry' : 'fail_stop');
     this.#waiting = waitMs === null ? null : { error, untilMs: this.#now() + waitMs };
-    this.#options.log.error({ kind: error.kind, waitMs, err: error }, error.message);
+    if (!standby) this.#options.log.error({ kind: error.kind, waitMs, err: error }, error.message);
+    else if (!waitsOn) this.#options.log.info({ kind: error.kind }, error.message);
     this.#wake = new AbortController();
     if (this.#closing.signal.aborted) return;
     if (waitMs !== null) await sleep(waitMs, this.#wake.signal);
@@ -384,6 +396,15 @@ export function snapshotProgress(
     percent: Math.round(share * 1000) / 10,
     secondsLeft: Math.round((elapsed / share) * (1 - share)),
   };
+}
+
+async function refuseHeldSlot(source: Source, slot: string): Promise<void> {
+  if ((await source.slot())?.active !== true) return;
+  throw new WalhouseError('slot_in_use', {
+    what: `replication slot "${slot}" is read by another process.`,
+    why: 'Only one reader at a time may have it.',
+    fix: 'nothing, this instance takes over when the other one goes; or end the other reader',
+  });
 }
 
 function refuseOtherCluster(checkpoint: Checkpoint | null, identity: SourceIdentity): void {

@@ -5,10 +5,12 @@
  *      |  \________________ready____________________________________^  \____pause_______^
  *      |                                                            |
  *      +--fail_retry--> retrying --attempt--> starting <------------+ (fail_retry, from any working state)
+ *      +--stand_by----> standby  --attempt--> starting                (the same, while another instance reads the slot)
  *      +--fail_stop---> stopped  --attempt--> starting                (after somebody applied the fix)
  *      any --close--> closing --closed--> closed
  *
- * `retrying` waits for something that passes by itself and says so; `stopped` waits for a person.
+ * `retrying` waits for something that passes by itself and says so; `standby` for the other instance to go; `stopped`
+ * for a person.
  */
 export const STATES = [
   'starting',
@@ -16,6 +18,7 @@ export const STATES = [
   'streaming',
   'paused',
   'retrying',
+  'standby',
   'stopped',
   'closing',
   'closed',
@@ -29,6 +32,7 @@ export const EVENTS = [
   'pause',
   'resume',
   'fail_retry',
+  'stand_by',
   'recovered',
   'fail_stop',
   'attempt',
@@ -47,6 +51,7 @@ const NEVER: Record<Event, null> = {
   pause: null,
   resume: null,
   fail_retry: null,
+  stand_by: null,
   recovered: null,
   fail_stop: null,
   attempt: null,
@@ -54,7 +59,12 @@ const NEVER: Record<Event, null> = {
   closed: null,
 };
 
-const FAILURES = { fail_retry: 'retrying', fail_stop: 'stopped', close: 'closing' } as const;
+const FAILURES = {
+  fail_retry: 'retrying',
+  stand_by: 'standby',
+  fail_stop: 'stopped',
+  close: 'closing',
+} as const;
 
 export const TRANSITIONS: TransitionTable = {
   starting: { ...NEVER, ...FAILURES, needs_snapshot: 'snapshotting', ready: 'streaming', pause: 'paused' },
@@ -63,8 +73,16 @@ export const TRANSITIONS: TransitionTable = {
   paused: { ...NEVER, ...FAILURES, pause: 'paused', resume: 'streaming' },
   // `recovered`: an insert that was tried again went through, with the stream still attached.
   retrying: { ...NEVER, ...FAILURES, attempt: 'starting', recovered: 'streaming' },
+  standby: { ...NEVER, ...FAILURES, attempt: 'starting' },
   stopped: { ...NEVER, fail_stop: 'stopped', attempt: 'starting', close: 'closing' },
-  closing: { ...NEVER, fail_retry: 'closing', fail_stop: 'closing', close: 'closing', closed: 'closed' },
+  closing: {
+    ...NEVER,
+    fail_retry: 'closing',
+    stand_by: 'closing',
+    fail_stop: 'closing',
+    close: 'closing',
+    closed: 'closed',
+  },
   closed: { ...NEVER, close: 'closed' },
 };
 

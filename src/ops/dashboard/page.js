@@ -17,6 +17,7 @@ const WORDS = {
     'Somebody paused replication. Postgres keeps its log until it goes on: walhouse resume.',
   ],
   retrying: ['warn', 'Trying again', 'Something is away that usually comes back by itself.'],
+  standby: ['warn', 'Standing by', 'Another instance reads the slot; this one takes over when it goes.'],
   stopped: ['bad', 'Stopped', 'It needs a person. Nothing is lost, and nothing more arrives until then.'],
   closing: ['warn', 'Closing', 'What is on its way is being stored.'],
   closed: ['bad', 'Closed', 'Nothing arrives.'],
