@@ -29,6 +29,9 @@ const LOCK_TIMEOUT = '60s';
 
 const CONNECT_TIMEOUT_MS = 10_000;
 const KEEPALIVE_DELAY_MS = 10_000;
+/** Longer than any statement may wait for a lock; what takes longer has lost its connection. */
+const QUERY_TIMEOUT_MS = 90_000;
+const POOL_GOODBYE_MS = 2_000;
 
 /** Where we connect to, as it may be shown: no password. */
 export interface Target {
@@ -102,9 +105,29 @@ export async function connect(url: string, kind: ConnectionKind): Promise<Client
 
 /** A small pool for catalog queries; connections that broke are replaced. */
 export function openPool(url: string): Pool {
-  const pool = new Pool({ ...clientConfig(url, 'sql'), max: 2, idleTimeoutMillis: 60_000 });
+  const pool = new Pool({
+    ...clientConfig(url, 'sql'),
+    max: 2,
+    idleTimeoutMillis: 60_000,
+    query_timeout: QUERY_TIMEOUT_MS,
+  });
   pool.on('error', () => {});
   return pool;
+}
+
+/** Ends the pool; a query that a silent network keeps from its answer is not waited for. */
+export async function closePool(pool: Pool): Promise<void> {
+  const ended = pool.end();
+  let patience: NodeJS.Timeout | undefined;
+  const late = new Promise<'late'>((resolve) => {
+    patience = setTimeout(() => resolve('late'), POOL_GOODBYE_MS);
+  });
+  const first = await Promise.race([ended, late]);
+  clearTimeout(patience);
+  if (first !== 'late') return;
+  for (const client of (pool as unknown as { readonly _clients: Client[] })._clients)
+    socketOf(client).destroy();
+  await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, POOL_GOODBYE_MS))]);
 }
 
 /** Settings that older servers do not know, so they cannot be asked for at start-up. */

@@ -67,12 +67,14 @@ export class PostgresStream implements ChangeStream {
   /** Something came since the last look. */
   #heard = false;
   #heardAtMs = 0;
+  #silentAfterMs: number;
   #timer: NodeJS.Timeout | null = null;
   #gulp: Gulp | null = null;
   #leaving: Promise<void> | null = null;
 
   constructor(options: StreamOptions) {
     this.#options = options;
+    this.#silentAfterMs = options.silentAfterMs;
     this.#service = new LogicalReplicationService(clientConfig(options.url, 'replication'), {
       acknowledge: { auto: false, timeoutSeconds: 0 },
       flowControl: { enabled: false },
@@ -179,10 +181,12 @@ export class PostgresStream implements ChangeStream {
     client.on('notice', (notice) => this.#notice(notice.message ?? ''));
     // A server without a timeout need not hear of us; the ticks that watch for silence are enough.
     const aliveMs = senderTimeoutMs === 0 ? Infinity : Math.min(ALIVE_MS_MAX, senderTimeoutMs / 4);
+    // A server that could not answer within twice its own timeout has given this connection up already.
+    if (senderTimeoutMs > 0) this.#silentAfterMs = Math.min(this.#silentAfterMs, 2 * senderTimeoutMs);
     this.#heardAtMs = Date.now();
     this.#timer = setInterval(
       () => this.#tick(),
-      Math.max(ALIVE_MS_MIN, Math.min(aliveMs, this.#options.silentAfterMs / 4)),
+      Math.max(ALIVE_MS_MIN, Math.min(aliveMs, this.#silentAfterMs / 4)),
     );
   }
 
@@ -232,7 +236,7 @@ export class PostgresStream implements ChangeStream {
     if (this.#heard || this.#paused) {
       this.#heard = false;
       this.#heardAtMs = now;
-    } else if (now - this.#heardAtMs >= this.#options.silentAfterMs) {
+    } else if (now - this.#heardAtMs >= this.#silentAfterMs) {
       this.#fail(
         new WalhouseError('source_disconnected', {
           what: `Postgres at ${this.#options.target.host} has said nothing for ${Math.round((now - this.#heardAtMs) / 1000)} s, though it was asked.`,
@@ -242,7 +246,7 @@ export class PostgresStream implements ChangeStream {
       );
       return;
     }
-    const quiet = now - this.#heardAtMs >= this.#options.silentAfterMs / 4;
+    const quiet = now - this.#heardAtMs >= this.#silentAfterMs / 4;
     this.#sendStatus(quiet && !this.#paused);
   }
 
