@@ -2,7 +2,7 @@ import type { Pool } from 'pg';
 import { WalhouseError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import type { Relation } from '../pipeline/relation.js';
-import { quoteText, type Target } from './connection.js';
+import { quoteName, quoteText, type Target } from './connection.js';
 import { NUMBERS_AS_STRINGS } from './plugin-options.js';
 import { slotPlugin, type Plugin } from './slot.js';
 
@@ -37,8 +37,12 @@ export async function readServer(pool: Pool, target: Target): Promise<Server> {
 /**
  * Decides which plugin decodes. `auto` keeps to an existing slot's; for a new one it prefers wal2json where the server has
  * it and where that loses nothing: wal2json knows partitions by their own names only, writes bytes in the server's
- * encoding, and (up to version 2.5) writes NaN and the infinities as null, which a nullable column cannot be told from.
- * An explicit choice that would lose rows or text is refused.
+ * encoding, and (up to version 2.5) writes NaN and the infinities as null. pgoutput leaves generated columns out.
+ *
+ * A choice that would lose something is refused. There is one exception: where wal2json was chosen and a column may be null or
+ * NaN, a new slot gets pgoutput instead, with a warning, since nullable numbers are everywhere and a null that
+ * was a NaN would be lost in silence. (In a NOT NULL column wal2json's null can only be NaN or an infinity, and goes to
+ * quarantine.)
  */
 export async function choosePlugin(parts: {
   readonly pool: Pool;
@@ -49,29 +53,71 @@ export async function choosePlugin(parts: {
   readonly log: Log;
 }): Promise<Plugin> {
   const { pool, server, wanted, slot, relations, log } = parts;
-  if (wanted === 'pgoutput') return wanted;
-  const partitioned = await partitionedIds(pool, relations);
-  if (wanted === 'wal2json') {
-    refuseWal2json(server, partitioned);
-    const doubtful = nullableNumbers(relations);
-    if (doubtful.length > 0) {
-      log.warn(
-        { columns: doubtful.slice(0, 20) },
-        'wal2json up to 2.5 writes NaN and the infinities as null; in these columns they cannot be told from null. decoder: pgoutput keeps them',
-      );
-    }
+  if (wanted === 'pgoutput') {
+    refuseGenerated(relations);
     return wanted;
   }
+  const { partitioned, ambiguous } = await readTraits(pool, relations);
   const existing = await slotPlugin(pool, slot);
-  if (existing === 'pgoutput') return 'pgoutput';
-  if (existing === 'wal2json') {
+  if (wanted === 'wal2json' || existing === 'wal2json') {
     refuseWal2json(server, partitioned);
-    return 'wal2json';
+    if (ambiguous.length === 0 || (await probeWal2json(pool)) === 'knows_numbers') return 'wal2json';
+    if (existing === 'wal2json') throw slotLosesNumbers(slot, ambiguous);
+    refuseGenerated(relations, ambiguous);
+    log.warn(
+      { columns: ambiguous.slice(0, 20) },
+      'source.decoder is wal2json, which here (up to 2.5) writes NaN and the infinities as null; in these columns that could not be told from null, so pgoutput is used',
+    );
+    return 'pgoutput';
   }
-  if (server.encoding !== 'UTF8' || partitioned.length > 0) return 'pgoutput';
+  if (existing === 'pgoutput' || server.encoding !== 'UTF8' || partitioned.length > 0) {
+    refuseGenerated(relations);
+    return 'pgoutput';
+  }
   const probe = await probeWal2json(pool);
-  if (probe === 'missing') return 'pgoutput';
-  return probe === 'knows_numbers' || nullableNumbers(relations).length === 0 ? 'wal2json' : 'pgoutput';
+  const loses = generatedColumns(relations).length > 0 ? ambiguous : nullableNumbers(relations);
+  if (probe === 'knows_numbers' || (probe === 'plain' && loses.length === 0)) return 'wal2json';
+  refuseGenerated(relations, probe === 'plain' ? ambiguous : []);
+  return 'pgoutput';
+}
+
+/**
+ * Refuses columns whose values pgoutput does not send: they would stay behind when what they are made from changes.
+ * `ambiguous` are the columns on whose account it is not wal2json.
+ */
+export function refuseGenerated(relations: readonly Relation[], ambiguous: readonly string[] = []): void {
+  const columns = generatedColumns(relations);
+  const [first] = columns;
+  if (first === undefined) return;
+  const table = `${quoteName(first.relation.schema)}.${quoteName(first.relation.name)}`;
+  const drop = `alter table ${table} alter column ${quoteName(first.name)} drop expression`;
+  const names = columns.map(({ relation, name }) => `${relation.id}.${name}`).join(', ');
+  throw new WalhouseError('table_unsupported', {
+    what: `${names} ${columns.length === 1 ? 'is a generated column' : 'are generated columns'}, and pgoutput does not send them.`,
+    why:
+      ambiguous.length === 0
+        ? 'Their values could not be kept up to date.'
+        : `wal2json would, but writes NaN as null, which could not be told from null in ${ambiguous.join(', ')}.`,
+    fix:
+      ambiguous.length === 0
+        ? `set source.decoder to wal2json where the server has it, with another source.slot if this one exists; or ${drop}`
+        : `make those columns NOT NULL; or ${drop}`,
+  });
+}
+
+function generatedColumns(relations: readonly Relation[]): { relation: Relation; name: string }[] {
+  return relations.flatMap((relation) =>
+    relation.columns.filter(({ generated }) => generated).map(({ name }) => ({ relation, name })),
+  );
+}
+
+function slotLosesNumbers(slot: string, ambiguous: readonly string[]): WalhouseError {
+  const copy = quoteText(`${slot}_pgoutput`);
+  return new WalhouseError('source_unsupported', {
+    what: `replication slot "${slot}" belongs to wal2json, which here (up to 2.5) writes NaN and the infinities as null, and ${ambiguous.join(', ')} may be null.`,
+    why: 'A NaN would become a null without a word.',
+    fix: `select pg_copy_logical_replication_slot(${quoteText(slot)}, ${copy}, false, 'pgoutput'), then set source.slot to ${slot}_pgoutput and source.decoder to pgoutput`,
+  });
 }
 
 function refuseWal2json(server: Server, partitioned: readonly string[]): void {
@@ -91,13 +137,29 @@ function refuseWal2json(server: Server, partitioned: readonly string[]): void {
   }
 }
 
-async function partitionedIds(pool: Pool, relations: readonly Relation[]): Promise<string[]> {
-  const { rows } = await pool.query<{ oid: number }>(
-    `select oid::int8::float8 as oid from pg_class where oid = any($1::oid[]) and relkind = 'p'`,
+interface Traits {
+  /** Ids of partitioned tables. */
+  readonly partitioned: string[];
+  /** Nullable columns of a number type itself; those of a domain come as strings from wal2json, and so keep NaN. */
+  readonly ambiguous: string[];
+}
+
+async function readTraits(pool: Pool, relations: readonly Relation[]): Promise<Traits> {
+  const { rows } = await pool.query<{ oid: number; partitioned: boolean; numbers: string[] }>(
+    `select c.oid::int8::float8 as oid, c.relkind = 'p' as partitioned,
+            coalesce((select array_agg(a.attname::text order by a.attnum) from pg_attribute a
+                       where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped and not a.attnotnull
+                         and a.atttypid in ('float4'::regtype, 'float8'::regtype, 'numeric'::regtype)), '{}') as numbers
+       from pg_class c where c.oid = any($1::oid[])`,
     [relations.map(({ oid }) => oid)],
   );
-  const oids = new Set(rows.map(({ oid }) => oid));
-  return relations.filter(({ oid }) => oids.has(oid)).map(({ id }) => id);
+  const found = new Map(rows.map((row) => [row.oid, row]));
+  return {
+    partitioned: relations.filter(({ oid }) => found.get(oid)?.partitioned === true).map(({ id }) => id),
+    ambiguous: relations.flatMap(({ id, oid }) =>
+      (found.get(oid)?.numbers ?? []).map((name) => `${id}.${name}`),
+    ),
+  };
 }
 
 /** Columns where a null of wal2json up to 2.5 may have been NaN or an infinity. */

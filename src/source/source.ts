@@ -4,9 +4,9 @@ import { lsnFrom, type Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
 import type { ChangeStream, SlotState, Snapshot, Source, SourceIdentity } from '../pipeline/source.js';
 import { readRelations } from './catalog.js';
-import { closePool, connect, destroy, openPool, parseTarget, type Target } from './connection.js';
+import { connect, destroy, openPool, parseTarget, type Target } from './connection.js';
 import { ensurePublication } from './publication.js';
-import { choosePlugin, readServer, type Server } from './server.js';
+import { choosePlugin, readServer, refuseGenerated, type Server } from './server.js';
 import { createSlot, dropSlot, readSlot, slotHolder, type ExportedSnapshot, type Plugin } from './slot.js';
 import { PostgresSnapshot } from './snapshot.js';
 import { sourceError } from './source-error.js';
@@ -109,6 +109,7 @@ export class PostgresSource implements Source, PostgresSourceFacts {
       if ((await this.#decide()) === 'wal2json') return;
       const { publication, log } = this.#options;
       const relations = await this.#known();
+      refuseGenerated(relations);
       const done = await this.#withClient((client) => ensurePublication(client, publication, relations));
       if (done !== 'kept') log.info({ publication, done, tables: relations.length }, 'publication set');
     });
@@ -183,7 +184,7 @@ export class PostgresSource implements Source, PostgresSourceFacts {
     this.#closing ??= (async () => {
       await Promise.all([...this.#streams].map((stream) => stream.close()));
       await Promise.all([...this.#snapshots].map((snapshot) => snapshot.close()));
-      await closePool(this.#pool);
+      await this.#pool.end();
     })();
     return this.#closing;
   }

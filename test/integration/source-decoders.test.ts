@@ -1,6 +1,8 @@
 import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, afterEach, describe, expect, it } from 'vitest';
+import { silentLog } from '../../src/pipeline/log.js';
 import type { Plugin } from '../../src/source/slot.js';
+import { openSource } from '../../src/source/source.js';
 import { createDatabases, type TestDatabases } from '../support/servers.js';
 import { prepare, type Call, type Prepared } from './source-recorder.js';
 
@@ -72,10 +74,10 @@ describe('every decoder', () => {
     const columns: Record<string, readonly string[]> = {
       i8: ['int8', '9007199254740993', '-9223372036854775808'],
       i2: ['int2', '-32768', 'null'],
-      n: ['numeric', '123456789012345678901234567890.000000000100', '0'],
-      n2: ['numeric(12,2)', '1.50', '-0.01'],
-      f4: ['float4', '0.1', '1e-45'],
-      f8: ['float8', '0.1::float8 + 0.2', "'-0'"],
+      n: ['numeric not null', '123456789012345678901234567890.000000000100', '0'],
+      n2: ['numeric(12,2) not null', '1.50', '-0.01'],
+      f4: ['float4 not null', '0.1', '1e-45'],
+      f8: ['float8 not null', '0.1::float8 + 0.2', "'-0'"],
       b: ['bool', 'true', 'false'],
       t: ['text', `E'tab\\t nl\\n cr\\r bs\\b ff\\f \\x01\\x1f\\x7f " \\' \\\\ / \\u2028 😀 é'`, "''"],
       t2: ['text', `'\\N'`, 'null'],
@@ -331,16 +333,76 @@ describe('pgoutput alone', () => {
     await databases.postgres('alter table a rename to z; insert into z values (1)');
     await expect(one.read()).rejects.toMatchObject({ kind: 'schema_changed' });
   });
+});
 
-  it('marks generated columns as not sent', async () => {
-    await databases.postgres(
-      'create table a (id int primary key, g int generated always as (id * 2) stored, v text)',
-    );
-    const one = await prepare(databases, 'pgoutput', ['public.a']);
+describe('the choice of a decoder', () => {
+  const TABLES = `create table whole (id int primary key, n numeric not null, f float8 not null);
+    create table nullable (id int primary key, n numeric(8,2));
+    create domain ratio as float8; create table domains (id int primary key, r ratio);
+    create table generated (id int primary key, g int generated always as (id * 2) stored);
+    create table both_kinds (id int primary key, f float4, g int generated always as (id * 2) stored)`;
+
+  it.each<['auto' | Plugin, string, Plugin | 'refused']>([
+    ['wal2json', 'whole', 'wal2json'],
+    ['wal2json', 'nullable', 'pgoutput'],
+    ['wal2json', 'domains', 'wal2json'],
+    ['wal2json', 'generated', 'wal2json'],
+    ['wal2json', 'both_kinds', 'refused'],
+    ['auto', 'whole', 'pgoutput'],
+    ['auto', 'nullable', 'pgoutput'],
+    ['auto', 'generated', 'wal2json'],
+    ['auto', 'both_kinds', 'refused'],
+    ['pgoutput', 'generated', 'refused'],
+  ])('loses no value: decoder %s, table %s: %s', async (decoder, table, chosen) => {
+    if (!databases.hasWal2json) return;
+    await databases.postgres(TABLES);
+    const source = await openSource({
+      url: databases.postgresUrl,
+      slot: `${databases.name}_none`,
+      publication: `${databases.name}_none`,
+      decoder,
+      tables: [`public.${table}`],
+      log: silentLog,
+    });
+    try {
+      const choice = source.ensurePublication().then(() => source.decoder);
+      if (chosen !== 'refused') expect(await choice).toBe(chosen);
+      else
+        await expect(choice).rejects.toMatchObject({
+          kind: 'table_unsupported',
+          what: expect.stringContaining(`public.${table}.g`) as string,
+          fix: expect.stringContaining('drop expression') as string,
+        });
+    } finally {
+      await source.close();
+      await databases.postgres(`drop publication if exists ${databases.name}_none`);
+    }
+  });
+
+  it('refuses a wal2json slot once a column may be null or NaN, and says how its position is kept', async ({
+    skip,
+  }) => {
+    if (!databases.hasWal2json) skip();
+    await databases.postgres('create table a (id int primary key, f float8 not null)');
+    const one = await prepare(databases, 'wal2json', ['public.a']);
     prepared.push(one);
-    await databases.postgres(`insert into a (id, v) values (1, 'x')`);
-    expect((await one.read()).changes).toEqual([
-      { call: 'insert', table: 'public.a', row: { id: '1', v: 'x' } },
-    ]);
+    await databases.postgres('alter table a alter f drop not null');
+    for (const decoder of ['auto', 'wal2json'] as const) {
+      const source = await openSource({
+        url: databases.postgresUrl,
+        slot: `${databases.name}_wal2json`,
+        publication: `${databases.name}_wal2json`,
+        decoder,
+        tables: ['public.a'],
+        log: silentLog,
+      });
+      await expect(source.slot()).rejects.toMatchObject({
+        kind: 'source_unsupported',
+        fix: expect.stringContaining('pg_copy_logical_replication_slot') as string,
+      });
+      await source.close();
+    }
+    // `dispose` needs no decision.
+    await databases.postgres('update a set f = 0; alter table a alter f set not null');
   });
 });

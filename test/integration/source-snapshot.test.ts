@@ -74,9 +74,9 @@ describe('a snapshot', () => {
     expect({ ...fromSnapshot, id: '2' }).toEqual(change.row);
   });
 
-  it('reads generated columns, partitions, and parents without their children', async () => {
+  it('reads partitions, and parents without their children', async () => {
     await databases.postgres(
-      `create table p (id int primary key, g int generated always as (id * 2) stored) partition by range (id);
+      `create table p (id int primary key) partition by range (id);
        create table p1 partition of p for values from (0) to (10); create table p2 partition of p for values from (10) to (20);
        insert into p values (1), (11);
        create table parent (id int primary key); create table child () inherits (parent);
@@ -84,11 +84,17 @@ describe('a snapshot', () => {
     );
     one = await prepare(databases, 'pgoutput', ['public.p', 'public.parent']);
     const [p, parent] = one.relations;
-    expect(await rowsOf(one.snapshot, p!)).toEqual([
-      { id: '1', g: '2' },
-      { id: '11', g: '22' },
-    ]);
+    expect(await rowsOf(one.snapshot, p!)).toEqual([{ id: '1' }, { id: '11' }]);
     expect(await rowsOf(one.snapshot, parent!)).toEqual([{ id: '1' }]);
+  });
+
+  it('reads generated columns', async ({ skip }) => {
+    if (!databases.hasWal2json) skip();
+    await databases.postgres(
+      `create table a (id int primary key, g int generated always as (id * 2) stored); insert into a values (1)`,
+    );
+    one = await prepare(databases, 'wal2json', ['public.a']);
+    expect(await rowsOf(one.snapshot, one.relations[0]!)).toEqual([{ id: '1', g: '2' }]);
   });
 
   it('reads a large table in ranges, each row once, with one piece at a time', async () => {
