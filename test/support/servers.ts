@@ -27,9 +27,15 @@ export interface TestDatabases {
   close(): Promise<void>;
 }
 
-/** Makes a test file's databases. `name` says whose they are: lower-case letters, digits and underscores. */
-export async function createDatabases(name: string): Promise<TestDatabases> {
-  const servers = inject('servers');
+/**
+ * Makes a test file's databases. `name` says whose they are: lower-case letters, digits and underscores. `others` are servers of
+ * the test's own.
+ */
+export async function createDatabases(
+  name: string,
+  others: { readonly postgres?: string; readonly clickhouse?: string } = {},
+): Promise<TestDatabases> {
+  const servers = { ...inject('servers'), ...others };
   const unique = `${name}_${randomBytes(4).toString('hex')}`;
   await withClient(servers.postgres, (admin) => admin.query(`create database ${unique}`));
   const postgresUrl = servers.postgres.replace(/\/postgres$/, `/${unique}`);
