@@ -66,6 +66,76 @@ program
     process.exitCode = await check(loadConfig(options.config, process.env), { json: options.json === true });
   });
 
+const quarantine = program
+  .command('quarantine')
+  .description('rows that ClickHouse could not hold exactly: look at them, put them back');
+
+quarantine
+  .command('list')
+  .argument('[table]', 'one table, as schema.table')
+  .description('key, position, column and reason of every row in quarantine')
+  .addOption(configOption)
+  .addOption(jsonOption)
+  .option('--limit <n>', 'at most so many rows', wholeNumber, 100)
+  .option('--show-values', 'the rows themselves too, which may be secret')
+  .action(
+    async (
+      table: string | undefined,
+      options: { config: string; json?: boolean; limit: number; showValues?: boolean },
+    ) => {
+      const { listRows } = await import('./quarantine.js');
+      process.exitCode = await listRows(loadConfig(options.config, process.env), {
+        table: table ?? null,
+        limit: options.limit,
+        showValues: options.showValues === true,
+        json: options.json === true,
+      });
+    },
+  );
+
+quarantine
+  .command('retry')
+  .argument('<table>', 'as schema.table')
+  .description('puts rows back after a fix, in the order of their versions; a later version still wins')
+  .addOption(configOption)
+  .addOption(jsonOption)
+  .action(async (table: string, options: { config: string; json?: boolean }) => {
+    const { retryRows } = await import('./quarantine.js');
+    process.exitCode = await retryRows(loadConfig(options.config, process.env), table, {
+      json: options.json === true,
+    });
+  });
+
+program
+  .command('verify')
+  .description(
+    'compares Postgres and ClickHouse at one WAL position while both are written to, and says which keys differ',
+  )
+  .argument('[table]', 'one table alone, e.g. public.payments')
+  .addOption(configOption)
+  .addOption(jsonOption)
+  .option(
+    '--max-load <n>',
+    "how many of the source's processes may work for it at once, on average: 2 is two connections that query all the time, 0.25 one that does a quarter of the time",
+    decimalNumber,
+    1,
+  )
+  .option('--key-env <name>', 'the environment variable that holds the API key', 'WALHOUSE_KEY')
+  .action(
+    async (
+      table: string | undefined,
+      options: { config: string; json?: boolean; maxLoad: number; keyEnv: string },
+    ) => {
+      const { verify } = await import('./verify.js');
+      process.exitCode = await verify(loadConfig(options.config, process.env), {
+        table,
+        json: options.json === true,
+        maxLoad: options.maxLoad,
+        key: process.env[options.keyEnv],
+      });
+    },
+  );
+
 program
   .command('servers')
   .description('starts the local Postgres and ClickHouse alone; they stop with the terminal')
@@ -97,6 +167,11 @@ program
 
 function wholeNumber(text: string): number {
   if (!/^[0-9]{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
+  return Number(text);
+}
+
+function decimalNumber(text: string): number {
+  if (!/^[0-9]{1,9}(\.[0-9]{1,9})?$/.test(text)) throw new InvalidArgumentError('It must be a number.');
   return Number(text);
 }
 

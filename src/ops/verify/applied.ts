@@ -1,0 +1,96 @@
+import type { ClickHouseClient } from '@clickhouse/client';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { WalhouseError } from '../../pipeline/errors.js';
+import { formatLsn, type Lsn } from '../../pipeline/lsn.js';
+import { qualified } from '../../sink/identifier.js';
+import { databasesFor } from '../../sink/names.js';
+import type { StatusDocument } from '../status.js';
+
+/** How long the service may take to come to a position before nothing can be said. */
+const SERVICE_MS = 120_000;
+/** How long the checkpoint is watched where no service answers: one may run whose API cannot be reached from here. */
+const CHECKPOINT_MS = 15_000;
+const ASK_MS = 5_000;
+const LOOK_MS = 250;
+
+export interface AppliedOptions {
+  /** `http://127.0.0.1:8080`. */
+  readonly apiUrl: string;
+  readonly apiKey: string | undefined;
+  readonly clickhouse: ClickHouseClient;
+  readonly database: string;
+  readonly slot: string;
+  readonly serviceMs?: number;
+  readonly checkpointMs?: number;
+}
+
+/**
+ * Waits until ClickHouse holds every transaction before `position`, and says how its tables stand (null where only the checkpoint could be
+ * asked). Throws a typed error when that is not so in time.
+ */
+export async function waitUntilApplied(
+  options: AppliedOptions,
+  position: Lsn,
+): Promise<StatusDocument | null> {
+  const deadline = performance.now() + (options.serviceMs ?? SERVICE_MS);
+  let last = '';
+  while (performance.now() < deadline) {
+    const response = await ask(options, position);
+    if (response === null) return waitForCheckpoint(options, position);
+    if (response.ok) return (await response.json()) as StatusDocument;
+    if (response.status === 401 || response.status === 403) {
+      throw new WalhouseError('config_invalid', {
+        what: `the service at ${options.apiUrl} answered ${response.status}.`,
+        why: 'How far it has come cannot be asked without a key with the scope ops:read.',
+        fix: 'put the key into the environment variable that --key-env names (default WALHOUSE_KEY)',
+      });
+    }
+    last = ((await response.json().catch(() => ({}))) as { detail?: string }).detail ?? '';
+    await sleep(LOOK_MS);
+  }
+  throw behind(position, `the service did not apply it in time. ${last}`.trim(), 'walhouse status');
+}
+
+async function ask({ apiUrl, apiKey }: AppliedOptions, position: Lsn): Promise<Response | null> {
+  const url = new URL('/v1/replication', apiUrl);
+  url.searchParams.set('min_lsn', formatLsn(position));
+  url.searchParams.set('wait_ms', String(ASK_MS));
+  try {
+    return await fetch(url, {
+      headers: apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` },
+      signal: AbortSignal.timeout(2 * ASK_MS),
+    });
+  } catch {
+    return null;
+  }
+}
+
+async function waitForCheckpoint(options: AppliedOptions, position: Lsn): Promise<null> {
+  const table = qualified(databasesFor(options.database).landing, '_walhouse_checkpoint');
+  const deadline = performance.now() + (options.checkpointMs ?? CHECKPOINT_MS);
+  for (;;) {
+    const answer = await options.clickhouse.query({
+      query: `select toString(max(applied_lsn)) as lsn from ${table} where slot = {slot:String}`,
+      query_params: { slot: options.slot },
+      format: 'JSONEachRow',
+    });
+    const applied = BigInt((await answer.json<{ lsn: string }>())[0]?.lsn ?? '0');
+    if (applied >= position) return null;
+    if (performance.now() > deadline) {
+      throw behind(
+        position,
+        `no service answers at ${options.apiUrl}, and the checkpoint stands at ${formatLsn(applied)}, ${String(position - applied)} bytes behind.`,
+        'walhouse run',
+      );
+    }
+    await sleep(LOOK_MS);
+  }
+}
+
+function behind(position: Lsn, what: string, fix: string): WalhouseError {
+  return new WalhouseError('sink_timeout', {
+    what: `ClickHouse has not come to ${formatLsn(position)}: ${what}`,
+    why: 'The two sides can only be compared at one position.',
+    fix,
+  });
+}

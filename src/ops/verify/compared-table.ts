@@ -1,0 +1,86 @@
+import type { ClickHouseClient } from '@clickhouse/client';
+import { WalhouseError } from '../../pipeline/errors.js';
+import type { Column, Relation } from '../../pipeline/relation.js';
+import { COMMITTED_AT, databasesFor, IS_DELETED, SYNCED_AT, tableName, VERSION } from '../../sink/names.js';
+import { sqlForm, type SqlForm } from './sql-forms.js';
+
+export interface CheckedColumn {
+  readonly column: Column;
+  readonly form: SqlForm;
+  /** The type in landing. */
+  readonly clickHouseType: string;
+}
+
+/** What of a table can be compared, and what cannot. */
+export interface ComparedTable {
+  readonly relation: Relation;
+  readonly landing: { readonly database: string; readonly table: string };
+  readonly checked: readonly CheckedColumn[];
+  /** Indexes into `checked`, in the order of the key. */
+  readonly key: readonly number[];
+  readonly columns: ColumnFindings;
+}
+
+export interface ColumnFindings {
+  /** Columns of the source that ClickHouse does not have. */
+  readonly missing: readonly string[];
+  readonly extra: readonly string[];
+  /** Columns of both whose types have no common form: nothing is known of their values. */
+  readonly unchecked: readonly string[];
+}
+
+const OWN_COLUMNS = new Set([VERSION, IS_DELETED, COMMITTED_AT, SYNCED_AT]);
+
+/**
+ * Sets a source table's columns against its landing table's. Throws `table_missing` when ClickHouse has none, and when a
+ * column of its key cannot be compared: nothing could be said of any row.
+ */
+export async function comparedTable(
+  client: ClickHouseClient,
+  database: string,
+  relation: Relation,
+): Promise<ComparedTable> {
+  const landing = {
+    database: databasesFor(database).landing,
+    table: tableName(relation.schema, relation.name),
+  };
+  const answer = await client.query({
+    query:
+      'select name, type from system.columns where database = {database:String} and table = {table:String} order by position',
+    query_params: landing,
+    format: 'JSONEachRow',
+  });
+  const types = new Map(
+    (await answer.json<{ name: string; type: string }>()).map(({ name, type }) => [name, type]),
+  );
+  if (types.size === 0) {
+    throw new WalhouseError('table_missing', {
+      what: `ClickHouse has no table ${landing.database}.${landing.table}.`,
+      why: 'There is nothing to compare with.',
+      fix: 'let the snapshot of the table finish first (walhouse status), or correct sink.database',
+    });
+  }
+  const checked: CheckedColumn[] = [];
+  const missing: string[] = [];
+  const unchecked: string[] = [];
+  for (const column of relation.columns) {
+    const clickHouseType = types.get(column.name);
+    const form = clickHouseType === undefined ? null : sqlForm(column.type, clickHouseType);
+    if (clickHouseType === undefined) missing.push(column.name);
+    else if (form === null) unchecked.push(column.name);
+    else checked.push({ column, form, clickHouseType });
+  }
+  const key = relation.key.map((index) => {
+    const name = relation.columns[index]!.name;
+    const place = checked.findIndex(({ column }) => column.name === name);
+    if (place >= 0) return place;
+    throw new WalhouseError('sink_unsupported', {
+      what: `the key column ${relation.id}.${name} is ${relation.columns[index]!.type.text} in Postgres and ${types.get(name) ?? 'not there'} in ClickHouse.`,
+      why: 'Rows cannot be told apart the same way on both sides, so nothing can be compared.',
+      fix: `walhouse resync ${relation.id}`,
+    });
+  });
+  const names = new Set(relation.columns.map(({ name }) => name));
+  const extra = [...types.keys()].filter((name) => !names.has(name) && !OWN_COLUMNS.has(name));
+  return { relation, landing, checked, key, columns: { missing, extra, unchecked } };
+}

@@ -1,0 +1,211 @@
+import { versionBound } from '../../pipeline/version.js';
+import type { Lsn } from '../../pipeline/lsn.js';
+import { qualified, quoteName as quoteClickHouse, quoteString } from '../../sink/identifier.js';
+import { IS_DELETED, VERSION } from '../../sink/names.js';
+import { quoteName as quotePostgres } from '../../source/connection.js';
+import type { RetentionCut } from '../compare/retention-cut.js';
+import type { ComparedTable } from './compared-table.js';
+import { bareType, framedClickHouse, framedPostgres, type ToUtf8 } from './sql-forms.js';
+
+/** Hexadecimal digits of a column's md5 that are read for a row whose bucket differs: enough to name the columns. */
+export const COLUMN_DIGITS = 12;
+
+/** A key as a person reads it: its columns' texts, in the order of the key. */
+export type KeyTexts = readonly string[];
+
+/**
+ * The questions that are asked of both sides. Each row has a text of its key and a text of all its columns, the same on both sides;
+ * the first 32 bits of the key's md5 choose its bucket, the first 64 of the row's are added up.
+ */
+export class Statements {
+  readonly #table: ComparedTable;
+  readonly #mask: number;
+  readonly #cut: RetentionCut | null;
+  readonly #bound: string;
+  readonly #toUtf8: ToUtf8;
+
+  constructor(options: {
+    readonly table: ComparedTable;
+    readonly buckets: number;
+    readonly cut: RetentionCut | null;
+    readonly position: Lsn;
+    /** The source database's encoding. */
+    readonly encoding: string;
+  }) {
+    this.#table = options.table;
+    this.#mask = options.buckets - 1;
+    this.#cut = options.cut;
+    this.#bound = `toUInt128(${quoteString(String(versionBound(options.position)))})`;
+    this.#toUtf8 = options.encoding === 'UTF8' ? (text) => text : (text) => `convert_to(${text}, 'UTF8')`;
+  }
+
+  /** Columns: bucket, rows, sum of row hashes. `from` is a table, with `only` where it has children of its own. */
+  postgresSums(from: string, where: string | null): string {
+    const inner = `select ${this.#postgresKey()} as k, ${this.#postgresRow()} as r from ${from} where ${this.#postgresWhere(where)} offset 0`;
+    const hash = `('x' || left(md5(${this.#toUtf8('r')}), 16))::bit(64)::int8`;
+    return `select b, count(*)::text, sum(h)::text from (select ${this.#postgresBucket('k')} as b, ${hash} as h from (${inner}) texts) hashes group by b`;
+  }
+
+  /** Columns: md5 of the key, md5 pieces of the columns, the key's texts. With `buckets`, of rows in them alone: `$1`. */
+  postgresRows(from: string, where: string | null, buckets: boolean): string {
+    const pieces = this.#table.checked.map(
+      ({ column, form }) =>
+        `left(md5(${this.#toUtf8(framedPostgres(form, this.#postgresColumn(column.name), this.#toUtf8))}), ${COLUMN_DIGITS})`,
+    );
+    const texts = this.#table.key.map(
+      (place) => `format('%s', ${this.#postgresColumn(this.#table.checked[place]!.column.name)})`,
+    );
+    const chosen = buckets ? ` and ${this.#postgresBucket(this.#postgresKey())} = any($1::int8[])` : '';
+    return `select md5(${this.#toUtf8(this.#postgresKey())}), concat(${pieces.join(', ')}), ${texts.join(', ')} from ${from} where ${this.#postgresWhere(where)}${chosen}`;
+  }
+
+  /** `from` of rows by key; a parameter for each column of the key, a list of texts. */
+  postgresByKeys(from: string): { readonly from: string; readonly where: null } {
+    const keys = this.#keyColumns();
+    const lists = keys.map((_, index) => `$${index + 1}::text[]`).join(', ');
+    const names = keys.map((_, index) => `k${index}`).join(', ');
+    const equal = keys.map(
+      ({ column }, index) => `t.${quotePostgres(column.name)} = wanted.k${index}::${column.type.text}`,
+    );
+    // A list could name one key twice; texts that differ may mean the same value.
+    return {
+      from: `(select t.* from unnest(${lists}) wanted(${names}) join ${from} t on ${equal.join(' and ')}) t`,
+      where: null,
+    };
+  }
+
+  /**
+   * One statement, so that both parts see one moment of the table. Columns: 0, bucket, rows, sum of hashes, no key; then 1 for each key
+   * that has changed since the position, with its version and texts.
+   */
+  clickHouseSums(changedMax: number): string {
+    const { landing } = this.#table;
+    const from = qualified(landing.database, landing.table);
+    const hash = 'toInt128(reinterpretAsInt64(reverse(substring(MD5(r), 1, 8))))';
+    const inner = `select ${this.#clickHouseKey()} as k, ${this.#clickHouseRow()} as r from ${from} final where ${VERSION} < ${this.#bound} and ${this.#clickHouseLive()}`;
+    const sums = `select toUInt8(0) as kind, ${this.#clickHouseBucket('k')} as b, toString(count()) as n, toString(sum(${hash})) as s, emptyArrayString() as texts from (${inner}) group by b`;
+    const changed = `select toUInt8(1) as kind, toUInt32(0) as b, '' as n, toString(max(${VERSION})) as s, ${this.#clickHouseTexts()} as texts from ${from} where ${VERSION} >= ${this.#bound} group by texts limit ${changedMax + 1}`;
+    return `${sums} union all ${changed}`;
+  }
+
+  /**
+   * As one statement: rows as readers see them (0), then keys changed since the position (1). Columns: kind, md5 of the key, md5 pieces
+   * of the columns, version, the key's texts. Of some buckets, or of some keys.
+   */
+  clickHouseRows(
+    chosen: { readonly buckets: readonly number[] } | { readonly keys: readonly KeyTexts[] },
+  ): string {
+    const { landing, checked } = this.#table;
+    const from = qualified(landing.database, landing.table);
+    const where =
+      'buckets' in chosen
+        ? `${this.#clickHouseBucket(this.#clickHouseKey())} in (${chosen.buckets.join(', ')})`
+        : this.#clickHouseKeysIn(chosen.keys);
+    const pieces = checked.map(
+      ({ column, form, clickHouseType }) =>
+        `substring(lower(hex(MD5(${framedClickHouse(form, quoteClickHouse(column.name), isNullable(clickHouseType))}))), 1, ${COLUMN_DIGITS})`,
+    );
+    const md5 = `lower(hex(MD5(${this.#clickHouseKey()})))`;
+    const texts = this.#clickHouseTexts();
+    const rows = `select toUInt8(0) as kind, ${md5} as k, concat(${pieces.join(', ')}, '') as c, toString(${VERSION}) as v, ${texts} as texts from ${from} final where ${this.#clickHouseLive()} and ${where}`;
+    const changed = `select toUInt8(1) as kind, ${md5} as k, '' as c, toString(max(${VERSION})) as v, any(${texts}) as texts from ${from} where ${VERSION} >= ${this.#bound} and ${where} group by k`;
+    return `${rows} union all ${changed}`;
+  }
+
+  #keyColumns() {
+    return this.#table.key.map((place) => this.#table.checked[place]!);
+  }
+
+  #postgresColumn(name: string): string {
+    return `t.${quotePostgres(name)}`;
+  }
+
+  #postgresKey(): string {
+    return joined(
+      this.#keyColumns().map(({ column, form }) =>
+        framedPostgres(form, this.#postgresColumn(column.name), this.#toUtf8),
+      ),
+      ' || ',
+    );
+  }
+
+  #postgresRow(): string {
+    return joined(
+      this.#table.checked.map(({ column, form }) =>
+        framedPostgres(form, this.#postgresColumn(column.name), this.#toUtf8),
+      ),
+      ' || ',
+    );
+  }
+
+  #postgresBucket(key: string): string {
+    return `(('x' || left(md5(${this.#toUtf8(key)}), 8))::bit(32)::int8 & ${this.#mask})`;
+  }
+
+  #postgresWhere(where: string | null): string {
+    const parts = where === null ? [] : [where];
+    if (this.#cut !== null) parts.push(this.#cut.postgresCondition(this.#postgresColumn(this.#cut.column)));
+    return parts.length === 0 ? 'true' : parts.join(' and ');
+  }
+
+  #clickHouseKey(): string {
+    return this.#clickHouseJoined(this.#table.key);
+  }
+
+  #clickHouseRow(): string {
+    return this.#clickHouseJoined(this.#table.checked.map((_, place) => place));
+  }
+
+  #clickHouseJoined(places: readonly number[]): string {
+    const parts = places.map((place) => {
+      const { column, form, clickHouseType } = this.#table.checked[place]!;
+      return framedClickHouse(form, quoteClickHouse(column.name), isNullable(clickHouseType));
+    });
+    return parts.length === 1 ? parts[0]! : `concat(${parts.join(', ')})`;
+  }
+
+  #clickHouseBucket(key: string): string {
+    return `bitAnd(reinterpretAsUInt32(reverse(substring(MD5(${key}), 1, 4))), toUInt32(${this.#mask}))`;
+  }
+
+  /** Landing without what readers never see: deleted rows, and rows past retention by the one cut that both sides are given. */
+  #clickHouseLive(): string {
+    const parts = [`${IS_DELETED} = 0`];
+    if (this.#cut !== null) parts.push(this.#cut.clickHouseCondition(quoteClickHouse(this.#cut.column)));
+    return parts.join(' and ');
+  }
+
+  /** The key's columns as texts that Postgres reads as the same values. */
+  #clickHouseTexts(): string {
+    const texts = this.#keyColumns().map(({ column, clickHouseType }) => {
+      const value = isNullable(clickHouseType)
+        ? `assumeNotNull(${quoteClickHouse(column.name)})`
+        : quoteClickHouse(column.name);
+      return column.type.name === 'bytea' ? `concat('\\\\x', lower(hex(${value})))` : `toString(${value})`;
+    });
+    return `[${texts.join(', ')}]`;
+  }
+
+  #clickHouseKeysIn(keys: readonly KeyTexts[]): string {
+    const columns = this.#keyColumns();
+    const rows = keys.map((texts) => {
+      const values = columns.map(({ column, clickHouseType }, index) => {
+        const text = texts[index]!;
+        if (column.type.name === 'bytea') return `unhex(${quoteString(text.slice(2))})`;
+        const type = bareType(clickHouseType);
+        return type.name === 'String' ? quoteString(text) : `cast(${quoteString(text)} as ${type.text})`;
+      });
+      return values.length === 1 ? values[0]! : `(${values.join(', ')})`;
+    });
+    const names = columns.map(({ column }) => quoteClickHouse(column.name));
+    return `${names.length === 1 ? names[0]! : `(${names.join(', ')})`} in (${rows.join(', ')})`;
+  }
+}
+
+function isNullable(type: string): boolean {
+  return /^(LowCardinality\()?Nullable\(/.test(type);
+}
+
+function joined(parts: readonly string[], by: string): string {
+  return parts.length === 1 ? parts[0]! : parts.join(by);
+}

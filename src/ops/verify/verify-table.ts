@@ -1,0 +1,317 @@
+import type { ClickHouseClient } from '@clickhouse/client';
+import type { Client } from 'pg';
+import { WalhouseError } from '../../pipeline/errors.js';
+import { formatLsn, lsnFrom, type Lsn } from '../../pipeline/lsn.js';
+import type { Relation } from '../../pipeline/relation.js';
+import { versionBound } from '../../pipeline/version.js';
+import { quoteName } from '../../source/connection.js';
+import type { StatusDocument } from '../status.js';
+import { type ComparedRetention, type RetentionCut, takeRetentionCut } from '../compare/retention-cut.js';
+import { Buckets, bucketCount } from './buckets.js';
+import { comparedTable, type ComparedTable } from './compared-table.js';
+import { Findings } from './findings.js';
+import type { Load } from './load.js';
+import { quarantinedKeys } from './quarantined.js';
+import type { TableReport } from './report.js';
+import { extentOf, scan, type Piece } from './scan.js';
+import { addPostgresSums, readClickHouseRows, readClickHouseSums, readPostgresRows } from './sides.js';
+import { PositionedSnapshot } from './snapshot.js';
+import { type KeyTexts, Statements } from './statements.js';
+
+/** After the first pass over everything, how often keys that had changed meanwhile are looked at again. */
+const PASSES_MAX = 6;
+/** Keys that may have changed between a position and the moment ClickHouse is read; more begin again. */
+const CHANGED_MAX = 200_000;
+const KEYS_EACH = 1_000;
+/** Rows of either side held at once while they are set against each other. */
+const ROWS_HELD_MAX = 100_000;
+/** How many times so many; past that too much differs for a list of keys to help. */
+const GROUPS_MAX = 5;
+/** Rows that expire within so long are left out on both sides: they may go while the comparison runs. */
+const RETENTION_MARGIN_SECONDS = 6 * 3_600;
+const IN_FLUX_SAMPLES_MAX = 20;
+
+export interface VerifyTableOptions {
+  readonly sourceUrl: string;
+  readonly clickhouse: ClickHouseClient;
+  readonly database: string;
+  readonly relation: Relation;
+  readonly retention?: ComparedRetention | undefined;
+  readonly load: Load;
+  /** Resolves once ClickHouse holds everything before a position. */
+  readonly applied: (position: Lsn) => Promise<StatusDocument | null>;
+  readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
+}
+
+export interface VerifyProgress {
+  readonly table: string;
+  /** `waiting` for the position, `reading` everything, `descending` into buckets that differ, `following` keys that changed. */
+  readonly step: 'waiting' | 'reading' | 'descending' | 'following';
+  /** 0 to 1. */
+  readonly done: number;
+  readonly secondsLeft: number | null;
+}
+
+interface Pass {
+  readonly snapshot: PositionedSnapshot;
+  readonly statements: Statements;
+  readonly buckets: number;
+  readonly pieces: readonly Piece[];
+}
+
+/**
+ * Compares a table with its landing table while both are written to.
+ *
+ * Postgres is held at a position C by a snapshot; ClickHouse is read once it has applied C. Landing keeps only the newest version of a
+ * row, so rows changed after C are left out on both sides and compared by key at a later position. What is left must be equal at C.
+ */
+export async function verifyTable(options: VerifyTableOptions): Promise<TableReport> {
+  return new TableVerification(options).run();
+}
+
+class TableVerification {
+  readonly #options: VerifyTableOptions;
+  readonly #startedAt = performance.now();
+  #findings = new Findings(() => false);
+  #sourceMs = 0;
+  #rowsByKey = 0;
+  #passes = 0;
+  #complete = true;
+  #rowsPostgres = 0;
+  #rowsClickHouse = 0;
+  #position: Lsn | null = null;
+
+  constructor(options: VerifyTableOptions) {
+    this.#options = options;
+  }
+
+  async run(): Promise<TableReport> {
+    const { clickhouse, database, relation } = this.#options;
+    const table = await comparedTable(clickhouse, database, relation);
+    const quarantined = await quarantinedKeys(clickhouse, table);
+    this.#findings = new Findings((texts) => quarantined.has(JSON.stringify(texts)));
+    let pending = await this.#pass(table, (pass) => this.#compareAll(table, pass));
+    while (pending.length > 0 && this.#passes < PASSES_MAX) {
+      const keys = pending;
+      pending = await this.#pass(table, (pass) => this.#compareKeys(table, pass, keys));
+    }
+    return this.#report(table, pending);
+  }
+
+  /** Takes a position, waits for ClickHouse to come to it, and compares there. */
+  async #pass<T>(table: ComparedTable, compare: (pass: Pass) => Promise<T>): Promise<T> {
+    const { sourceUrl, clickhouse, relation, load, retention } = this.#options;
+    this.#passes += 1;
+    this.#tell('waiting', 0, null);
+    const snapshot = await PositionedSnapshot.open(sourceUrl, this.#passes === 1 ? load.connections : 1);
+    try {
+      const client = snapshot.connections[0]!;
+      const { pieces, rows } = await extentOf(client, relation);
+      const cut: RetentionCut | null =
+        retention === undefined
+          ? null
+          : await takeRetentionCut(client, clickhouse, retention, RETENTION_MARGIN_SECONDS);
+      const buckets = bucketCount(rows);
+      const { position, encoding } = snapshot;
+      this.#position ??= position;
+      const statements = new Statements({ table, buckets, cut, position, encoding });
+      refuseIncomplete(relation, await this.#options.applied(position));
+      return await compare({ snapshot, statements, buckets, pieces });
+    } finally {
+      snapshot.close();
+    }
+  }
+
+  async #compareAll(table: ComparedTable, pass: Pass): Promise<KeyTexts[]> {
+    const { clickhouse, load, relation } = this.#options;
+    const { snapshot, statements, pieces } = pass;
+    const theirs = new Buckets(pass.buckets);
+    // ClickHouse first, at once: the sooner it is read after the position, the less has changed since.
+    const changed = await readClickHouseSums(clickhouse, statements.clickHouseSums(CHANGED_MAX), theirs);
+    if (changed.length > CHANGED_MAX) throw tooMuchChanged(relation);
+    this.#rowsClickHouse = theirs.rows + changed.length;
+
+    const ours = new Buckets(pass.buckets);
+    await this.#scan('reading', snapshot.connections, load, pieces, (client, piece) =>
+      addPostgresSums(client, statements.postgresSums(piece.from, piece.where), [], (...sum) =>
+        ours.add(...sum),
+      ),
+    );
+    this.#rowsPostgres = ours.rows;
+    await this.#takeAway(table, pass, changed, ours);
+
+    const pending = new Map(changed.map((texts) => [JSON.stringify(texts), texts]));
+    const groups = ours.differing(theirs, ROWS_HELD_MAX);
+    this.#complete = groups.length <= GROUPS_MAX;
+    for (const buckets of groups.slice(0, GROUPS_MAX)) {
+      for (const texts of await this.#descend(pass, buckets)) pending.set(JSON.stringify(texts), texts);
+    }
+    return [...pending.values()];
+  }
+
+  /** What changed since the position is in Postgres's sums and not in ClickHouse's. */
+  async #takeAway(table: ComparedTable, pass: Pass, keys: readonly KeyTexts[], ours: Buckets): Promise<void> {
+    const client = pass.snapshot.connections[0]!;
+    const { from, where } = pass.statements.postgresByKeys(tableOf(table.relation));
+    const statement = pass.statements.postgresSums(from, where);
+    for (const some of inGroups(keys, KEYS_EACH)) {
+      await this.#timed(() =>
+        addPostgresSums(client, statement, columnsOf(some), (...sum) => ours.takeAway(...sum)),
+      );
+    }
+  }
+
+  /** Sets the rows of some buckets against each other. */
+  async #descend(pass: Pass, buckets: readonly number[]): Promise<KeyTexts[]> {
+    const { clickhouse, load } = this.#options;
+    const { snapshot, statements, pieces } = pass;
+    const { rows, changed } = await readClickHouseRows(clickhouse, statements.clickHouseRows({ buckets }));
+    const impossibleFrom = await this.#impossibleFrom(snapshot);
+    const postgres: Awaited<ReturnType<typeof readPostgresRows>> = [];
+    await this.#scan('descending', snapshot.connections, load, pieces, async (client, piece) => {
+      const statement = statements.postgresRows(piece.from, piece.where, true);
+      for (const row of await readPostgresRows(client, statement, [buckets])) postgres.push(row);
+    });
+    this.#rowsByKey += rows.length + postgres.length;
+    return [...this.#findings.settle({ postgres, clickHouse: rows, changed, impossibleFrom }).values()];
+  }
+
+  async #compareKeys(table: ComparedTable, pass: Pass, keys: readonly KeyTexts[]): Promise<KeyTexts[]> {
+    const { snapshot, statements } = pass;
+    const { from, where } = statements.postgresByKeys(tableOf(table.relation));
+    const pending: KeyTexts[] = [];
+    let done = 0;
+    for (const some of inGroups(keys, KEYS_EACH)) {
+      this.#tell('following', done / keys.length, null);
+      const { rows, changed } = await readClickHouseRows(
+        this.#options.clickhouse,
+        statements.clickHouseRows({ keys: some }),
+      );
+      const impossibleFrom = await this.#impossibleFrom(snapshot);
+      const postgres = await this.#timed(() =>
+        readPostgresRows(
+          snapshot.connections[0]!,
+          statements.postgresRows(from, where, false),
+          columnsOf(some),
+        ),
+      );
+      this.#rowsByKey += rows.length + postgres.length;
+      pending.push(
+        ...this.#findings.settle({ postgres, clickHouse: rows, changed, impossibleFrom }).values(),
+      );
+      done += some.length;
+    }
+    return pending;
+  }
+
+  /** Read after ClickHouse was: whatever it holds of the source was committed before this. */
+  async #impossibleFrom(snapshot: PositionedSnapshot): Promise<bigint> {
+    const { rows } = await snapshot.connections[0]!.query<{ lsn: string }>(
+      `select (case when pg_is_in_recovery() then coalesce(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn())
+                    else pg_current_wal_insert_lsn() end)::text as lsn`,
+    );
+    return versionBound(lsnFrom(rows[0]!.lsn));
+  }
+
+  async #scan(
+    step: 'reading' | 'descending',
+    clients: readonly Client[],
+    load: Load,
+    pieces: readonly Piece[],
+    work: (client: Client, piece: Piece) => Promise<void>,
+  ): Promise<void> {
+    const startedAt = performance.now();
+    const all = pieces.reduce((sum, { pages }) => sum + pages, 0);
+    let done = 0;
+    this.#tell(step, 0, null);
+    await scan(clients, load, pieces, work, (piece, tookMs) => {
+      this.#sourceMs += tookMs;
+      done += piece.pages;
+      const share = done / all;
+      this.#tell(step, share, ((performance.now() - startedAt) / 1_000) * (1 / share - 1));
+    });
+  }
+
+  async #timed<T>(work: () => Promise<T>): Promise<T> {
+    const startedAt = performance.now();
+    const result = await work();
+    this.#sourceMs += performance.now() - startedAt;
+    return result;
+  }
+
+  #tell(step: VerifyProgress['step'], done: number, secondsLeft: number | null): void {
+    this.#options.onProgress?.({ table: this.#options.relation.id, step, done, secondsLeft });
+  }
+
+  #report(table: ComparedTable, inFlux: readonly KeyTexts[]): TableReport {
+    const { missing, extra, different, quarantined, samples, differentColumns } = this.#findings;
+    const { columns } = table;
+    const drift = missing + extra + different + columns.missing.length + columns.extra.length;
+    return {
+      table: table.relation.id,
+      verdict:
+        drift > 0 || !this.#complete
+          ? 'different'
+          : quarantined > 0
+            ? 'quarantined'
+            : columns.unchecked.length > 0
+              ? 'unchecked'
+              : 'equal',
+      position: this.#position === null ? null : formatLsn(this.#position),
+      rows_postgres: this.#rowsPostgres,
+      rows_clickhouse: this.#rowsClickHouse,
+      missing,
+      extra,
+      different,
+      different_columns: Object.fromEntries(
+        [...differentColumns].map(([place, count]) => [table.checked[place]!.column.name, count]),
+      ),
+      columns,
+      samples: { ...samples, in_flux: inFlux.slice(0, IN_FLUX_SAMPLES_MAX) },
+      in_flux: inFlux.length,
+      quarantined,
+      complete: this.#complete,
+      passes: this.#passes,
+      rows_by_key: this.#rowsByKey,
+      source_seconds: seconds(this.#sourceMs),
+      seconds: seconds(performance.now() - this.#startedAt),
+      error: null,
+    };
+  }
+}
+
+/** `only` would read nothing of a partitioned table, which has no rows of its own; other children are tables of their own. */
+function tableOf(relation: Relation): string {
+  return `${quoteName(relation.schema)}.${quoteName(relation.name)}`;
+}
+
+/** One list of texts for each column of the key. */
+function columnsOf(keys: readonly KeyTexts[]): string[][] {
+  return (keys[0] ?? []).map((_, column) => keys.map((texts) => texts[column]!));
+}
+
+function* inGroups<T>(items: readonly T[], size: number): Generator<readonly T[]> {
+  for (let from = 0; from < items.length; from += size) yield items.slice(from, from + size);
+}
+
+export function seconds(ms: number): number {
+  return Math.round(ms / 10) / 100;
+}
+
+function refuseIncomplete(relation: Relation, status: StatusDocument | null): void {
+  const table = status?.tables[relation.id];
+  if (table === undefined || table.state === 'streaming') return;
+  throw new WalhouseError('sink_rejected', {
+    what: `${relation.id} is ${table.state}${table.error === null ? '' : ` (${table.error.what})`}.`,
+    why: 'Its rows in ClickHouse are not those of any one position.',
+    fix: table.error?.fix ?? 'wait until walhouse status says streaming, then compare again',
+  });
+}
+
+function tooMuchChanged(relation: Relation): WalhouseError {
+  return new WalhouseError('sink_timeout', {
+    what: `more than ${CHANGED_MAX.toLocaleString('en')} rows of ${relation.id} changed between the position and the comparison.`,
+    why: 'Too little stood still for it to say anything.',
+    fix: 'compare again when the large transaction is over',
+  });
+}
