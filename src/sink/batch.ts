@@ -144,7 +144,7 @@ export class RowBatch implements Batch {
     if (result === INCOMPLETE) {
       this.#asideBytes += 4 * (out.at - from);
       const fields = takeBack(out, from);
-      const otherwise = this.#refused(plan, row, holes[0]!, 'missing', step);
+      const otherwise = this.#refused(plan, row, old, holes[0]!, 'missing', step);
       const lookup = encodedKey(plan, hasKey(plan, old) ? old : row);
       if (lookup === null) this.#quarantine(plan, out, otherwise, row, old, step);
       else {
@@ -154,7 +154,7 @@ export class RowBatch implements Batch {
       return;
     }
     const why = row.start[result]! < 0 ? 'null' : 'value';
-    this.#quarantine(plan, out, this.#refused(plan, row, result, why, step), row, old, step);
+    this.#quarantine(plan, out, this.#refused(plan, row, old, result, why, step), row, old, step);
   }
 
   /** Puts a row aside, and hides the version it replaces: that one is not current any more. */
@@ -175,11 +175,12 @@ export class RowBatch implements Batch {
   #refused(
     plan: TablePlan,
     row: Tuple,
+    old: Tuple | null,
     column: number,
     why: 'value' | 'null' | 'missing',
     step: number,
   ): QuarantinedRow {
-    return quarantinedRow(plan, row, column, why, {
+    return quarantinedRow(plan, row, old, column, why, {
       version: this.#stamp.version(step),
       commitLsn: formatLsn(this.#transaction!.commitLsn),
       committedAt: this.#stamp.committedAt.toString(),

@@ -45,7 +45,8 @@ export function encodedKey(plan: TablePlan, row: Tuple): string | null {
   return fields.join('\t');
 }
 
-interface Candidate {
+/** A version of a row as landing or a batch has it. */
+export interface Candidate {
   readonly fields: readonly string[];
   readonly version: bigint;
   readonly isDeleted: boolean;
@@ -113,7 +114,8 @@ function linesOf(plan: TablePlan, out: RowBuffer, wanted: ReadonlySet<string>): 
   return found;
 }
 
-async function readLanding(
+/** Every version that landing holds under these keys, which are as `encodedKey` writes them. */
+export async function readLanding(
   plan: TablePlan,
   keys: readonly string[],
   server: Server,

@@ -1,4 +1,4 @@
-import type { Tuple } from '../pipeline/tuple.js';
+import { ABSENT, type Tuple } from '../pipeline/tuple.js';
 import { DURABLE } from './durability.js';
 import { qualified, quoteString } from './identifier.js';
 import type { TablePlan } from './plan.js';
@@ -19,20 +19,28 @@ export interface QuarantinedRow {
   readonly committed_at: string;
 }
 
-const TABLE = '_walhouse_quarantine';
+export const QUARANTINE_TABLE = '_walhouse_quarantine';
+/** Another process may put rows back, so counts above zero are asked for again when they are this old. */
+const COUNTS_STALE_MS = 1_000;
 
 /** Rows that no ClickHouse type could hold exactly, raw and with their reason, until somebody has looked. */
 export class Quarantine {
   readonly #server: Server;
   readonly #table: string;
   #counts: ReadonlyMap<string, number> = new Map();
+  #countedAtMs = 0;
 
   constructor(server: Server, landingDatabase: string) {
     this.#server = server;
-    this.#table = qualified(landingDatabase, TABLE);
+    this.#table = qualified(landingDatabase, QUARANTINE_TABLE);
   }
 
+  /** Rows by table, as of a moment ago: asking has them counted again in the background. */
   get counts(): ReadonlyMap<string, number> {
+    if (this.#counts.size > 0 && Date.now() - this.#countedAtMs > COUNTS_STALE_MS) {
+      // What keeps ClickHouse from answering is told by whoever stores rows.
+      this.#count().catch(() => {});
+    }
     return this.#counts;
   }
 
@@ -64,11 +72,13 @@ export class Quarantine {
     await this.#count();
   }
 
-  /** Forgets a table's rows, since its snapshot is about to bring them again. */
-  async clear(id: string): Promise<void> {
+  /** Forgets a table's rows, all or those of versions below one, since a snapshot brings them again. */
+  async clear(id: string, belowVersion?: string): Promise<void> {
     if ((this.#counts.get(id) ?? 0) === 0) return;
     await this.#server.command(
-      `alter table ${this.#table} delete where table = ${quoteString(id)}`,
+      `alter table ${this.#table} delete where table = ${quoteString(id)}${
+        belowVersion === undefined ? '' : ` and version < toUInt128(${quoteString(belowVersion)})`
+      }`,
       `clearing the quarantine of ${id}`,
       { mutations_sync: '1' },
     );
@@ -76,6 +86,7 @@ export class Quarantine {
   }
 
   async #count(): Promise<void> {
+    this.#countedAtMs = Date.now();
     const rows = await this.#server.rows<{ table: string; count: string }>(
       `select table, toString(count()) as count from ${this.#table} final group by table`,
       'counting quarantined rows',
@@ -88,37 +99,45 @@ export class Quarantine {
 export function quarantinedRow(
   plan: TablePlan,
   row: Tuple,
+  old: Tuple | null,
   column: number,
-  why: 'value' | 'null' | 'missing',
+  why: QuarantineReason,
   at: { version: string; commitLsn: string; committedAt: string },
 ): QuarantinedRow {
-  const { name, type, notNull } = plan.relation.columns[column]!;
-  const { base } = plan.columns[column]!.stored;
-  const reasons = {
-    value: `${type.text} value that ${base} cannot hold exactly`,
-    null: notNull ? 'null where the table said not null' : `null, which ${base} cannot hold`,
-    missing: 'unchanged value that was not sent, and no older version of the row has it',
-  };
   return {
     table: plan.id,
-    key: textOf(plan, row, plan.relation.key),
+    key: textOf(plan, row, old, plan.relation.key),
     version: at.version,
     commit_lsn: at.commitLsn,
-    column: name,
-    reason: reasons[why],
+    column: plan.columns[column]!.name,
+    reason: reasonText(plan, column, why),
     row: textOf(
       plan,
       row,
+      old,
       plan.columns.map((_, index) => index),
     ),
     committed_at: at.committedAt,
   };
 }
 
-function textOf(plan: TablePlan, row: Tuple, columns: readonly number[]): string {
+export type QuarantineReason = 'value' | 'null' | 'missing';
+
+export function reasonText(plan: TablePlan, column: number, why: QuarantineReason): string {
+  const { type, notNull } = plan.relation.columns[column]!;
+  const { base } = plan.columns[column]!.stored;
+  return {
+    value: `${type.text} value that ${base} cannot hold exactly`,
+    null: notNull ? 'null where the table said not null' : `null, which ${base} cannot hold`,
+    missing: 'unchanged value that was not sent, and no older version of the row has it',
+  }[why];
+}
+
+/** Values that were not sent have not changed, so the old row's are the row's. */
+function textOf(plan: TablePlan, row: Tuple, old: Tuple | null, columns: readonly number[]): string {
   const entries: [string, string | null][] = [];
   for (const index of columns) {
-    const text = row.text(index);
+    const text = row.text(index) ?? (row.start[index] === ABSENT ? old?.text(index) : null);
     if (text !== undefined) entries.push([plan.columns[index]!.name, text]);
   }
   return JSON.stringify(Object.fromEntries(entries));

@@ -100,7 +100,7 @@ export class SnapshotRows implements SnapshotWriter {
     const column = missing ? this.#holes[0]! : result;
     const why = missing ? 'missing' : row.start[column]! < 0 ? 'null' : 'value';
     this.#refused.push(
-      quarantinedRow(this.#plan, row, column, why, {
+      quarantinedRow(this.#plan, row, null, column, why, {
         version: this.#stamp.version(0),
         commitLsn: formatLsn(this.#consistentPoint - 1n),
         committedAt: this.#takenAt,
