@@ -167,6 +167,8 @@ class ClickHouseSink implements Sink {
     if (batch.truncation !== null) {
       const { plan, version, committedAt } = batch.truncation;
       await this.#server.longCommand(truncateLanding(plan, version, committedAt), `truncating ${plan.id}`);
+      // A row put back later must not outlive the truncate that it came before.
+      await this.#quarantine.clear(plan.id, version);
     }
     batch.release();
   }
