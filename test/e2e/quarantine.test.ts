@@ -1,0 +1,104 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { cli } from '../support/cli.js';
+import { Scenario } from '../support/scenario.js';
+
+const ID = 'public.orders';
+let scenario: Scenario;
+beforeAll(async () => {
+  scenario = await Scenario.open('quarantine', {
+    schema: `create table orders (id int primary key, at timestamptz not null, note text);
+      insert into orders values (1, '2026-01-01', 'in'), (2, 'infinity', 'secret from the snapshot')`,
+    tables: { [ID]: {} },
+  });
+  await scenario.walhouse.start();
+  await scenario.sql(`insert into orders values (3, '2026-01-03', 'in'), (4, '294276-12-31', 'secret from the stream');
+    update orders set at = '-infinity' where id = 1; insert into orders values (5, 'infinity', 'secret, gone soon')`);
+  await scenario.applied();
+});
+afterAll(() => scenario.close());
+
+interface Listed {
+  readonly total: number;
+  readonly rows: readonly Record<string, string>[];
+}
+
+const quarantine = (...args: string[]) =>
+  cli(['quarantine', ...args, '--config', scenario.walhouse.configPath]);
+const status = async () => (await scenario.walhouse.status()).tables[ID]!.quarantined;
+
+describe('walhouse quarantine', () => {
+  it('lists keys, positions, columns and reasons; values only where they are asked for', async () => {
+    expect(await status()).toBe(4);
+    const text = await quarantine('list');
+    expect(text).toMatchObject({ code: 0, stderr: '' });
+    expect(text.stdout).toMatch(
+      /public\.orders {2}\{"id":"4"\} {2}at [0-9A-F]+\/[0-9A-F]+, 20.*\n {2}at: timestamp/,
+    );
+    expect(text.stdout).not.toMatch(/secret|infinity|294276/);
+
+    const { rows, total } = JSON.parse((await quarantine('list', ID, '--json')).stdout) as Listed;
+    expect(total).toBe(4);
+    expect(rows.map(({ key }) => key).sort()).toEqual([1, 2, 4, 5].map((id) => `{"id":"${id}"}`));
+    expect(Object.keys(rows[0]!).sort()).toEqual(['column', 'committed_at', 'key', 'position', 'quarantined_at', 'reason', 'table']); // prettier-ignore
+
+    const shown = await quarantine('list', ID, '--show-values');
+    expect(shown.stdout).toContain('secret from the stream');
+    expect((await quarantine('list', 'public.nothing')).stdout).toMatch(/^Nothing/);
+  });
+
+  it('leaves rows that still cannot be held, with their reason, and says so by its exit code', async () => {
+    const { code, stdout } = await quarantine('retry', ID, '--json');
+    expect(code).toBe(1);
+    expect(JSON.parse(stdout)).toMatchObject({ table: ID, put_back: 0, superseded: 0, left: 4 });
+    expect(stdout).not.toMatch(/secret|294276/);
+    expect(await status()).toBe(4);
+  });
+
+  it('takes out what was corrected or deleted in Postgres, and status follows', async () => {
+    await scenario.sql(
+      `update orders set at = '2026-02-02' where id in (1, 2); delete from orders where id = 5`,
+    );
+    await scenario.applied();
+    const { code, stdout } = await quarantine('retry', ID);
+    expect(code).toBe(1);
+    expect(stdout).toMatch(
+      /^public\.orders: 0 put back, 3 replaced by later versions and taken out, 1 left\n {2}1 for at: timestamp/,
+    );
+    await expect.poll(status, { timeout: 10_000 }).toBe(1);
+    await scenario.sql('delete from orders where id = 4');
+    await scenario.applied();
+    expect(await quarantine('retry', ID)).toMatchObject({ code: 0 });
+    await expect.poll(status, { timeout: 10_000 }).toBe(0);
+    await scenario.expectEqual();
+  });
+
+  it('puts back a row that could be held all along', async () => {
+    // As a version that did not know how to write it would have left it: a tombstone, and the row beside it.
+    const landing = `${scenario.databases.clickhouseDatabase}_landing`;
+    await scenario.sql(
+      `insert into orders values (6, '2026-03-03 03:03:03.000003', E'tab\\t and \\\\ back')`,
+    );
+    await scenario.applied();
+    await scenario.databases.clickhouse(
+      `insert into ${landing}._walhouse_quarantine (table, key, version, commit_lsn, column, reason, row, committed_at)
+       select '${ID}', '{"id":"6"}', _version, '0/1', 'at', 'a reason of old', toJSONString(map('id', '6',
+         'at', '2026-03-03 03:03:03.000003+00', 'note', note)), _committed_at
+         from ${landing}.orders final where id = 6`,
+    );
+    await scenario.databases.clickhouse(
+      `insert into ${landing}.orders (id, at, note, _version, _is_deleted, _committed_at)
+       select id, at, '', _version, 1, _committed_at from ${landing}.orders final where id = 6`,
+    );
+    await expect(scenario.expectEqual()).rejects.toThrow(/"missing":1/);
+    const { code, stdout } = await quarantine('retry', ID, '--json');
+    expect(JSON.parse(stdout)).toMatchObject({ put_back: 1, superseded: 0, left: 0 });
+    expect(code).toBe(0);
+    await scenario.expectEqual();
+  });
+
+  it('refuses a table that is not configured', async () => {
+    const { code, stderr } = await quarantine('retry', 'public.nothing');
+    expect(code).toBe(2);
+    expect(stderr).toMatch(/not among tables.*Fix: name one of: public\.orders/);
+  });
+});
