@@ -4,7 +4,7 @@ import { lsnFrom, type Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
 import type { ChangeStream, SlotState, Snapshot, Source, SourceIdentity } from '../pipeline/source.js';
 import { readRelations } from './catalog.js';
-import { connect, destroy, openPool, parseTarget, type Target } from './connection.js';
+import { closePool, connect, destroy, openPool, parseTarget, type Target } from './connection.js';
 import { ensurePublication } from './publication.js';
 import { choosePlugin, readServer, refuseGenerated, type Server } from './server.js';
 import { createSlot, dropSlot, readSlot, slotHolder, type ExportedSnapshot, type Plugin } from './slot.js';
@@ -184,7 +184,7 @@ export class PostgresSource implements Source, PostgresSourceFacts {
     this.#closing ??= (async () => {
       await Promise.all([...this.#streams].map((stream) => stream.close()));
       await Promise.all([...this.#snapshots].map((snapshot) => snapshot.close()));
-      await this.#pool.end();
+      await closePool(this.#pool);
     })();
     return this.#closing;
   }
