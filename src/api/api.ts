@@ -15,7 +15,7 @@ import { ApiMetrics } from './metrics.js';
 import type { Positions } from './positions.js';
 import type { RateLimit } from './rate-limit.js';
 import type { RiskReader } from './risk.js';
-import { addOpsRoutes } from './routes-ops.js';
+import { addOpsRoutes, type Control } from './routes-ops.js';
 import { addRiskRoutes } from './routes-risk.js';
 
 export interface ApiLimits {
@@ -33,6 +33,8 @@ export interface ApiOptions {
   readonly risk: RiskReader;
   readonly positions: Positions;
   readonly status: () => StatusDocument | Promise<StatusDocument>;
+  /** Without it what it does is refused. */
+  readonly control?: Control;
   /** None: everybody may do everything, which is for a service on loopback only. */
   readonly keys: readonly ApiKey[];
   readonly log: Log;
@@ -52,6 +54,16 @@ const SECURITY_HEADERS: readonly (readonly [string, string])[] = [
   ['cross-origin-resource-policy', 'same-origin'],
 ];
 const NO_CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'";
+
+const refused = (): never => {
+  throw new Error('this instance does not replicate');
+};
+const NO_CONTROL: Control = {
+  resync: () => Promise.reject(new Error('this instance does not replicate')),
+  resyncAll: () => Promise.reject(new Error('this instance does not replicate')),
+  pause: () => Promise.reject(new Error('this instance does not replicate')),
+  resume: refused,
+};
 
 /** The HTTP API. Opens no port: `serveApi` does, and tests ask `app.request` directly. */
 export function createApi(options: ApiOptions): Hono<ApiEnv> {
@@ -74,7 +86,14 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
   app.use(everyRequest(log, metrics));
   app.onError(answerFailure(log));
   addRiskRoutes(app, { coalescer, positions, guard, now });
-  addOpsRoutes(app, { status, positions, guard, registry, dashboard: loadDashboard() });
+  addOpsRoutes(app, {
+    status,
+    positions,
+    guard,
+    registry,
+    dashboard: loadDashboard(),
+    control: options.control ?? NO_CONTROL,
+  });
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer' });
   const document = app.getOpenAPI31Document({

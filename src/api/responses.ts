@@ -6,6 +6,7 @@ const MEANINGS = {
   401: 'No key, or one that is not known.',
   403: 'The key lacks the scope.',
   404: 'There is no such merchant.',
+  409: 'It cannot be done in the state that the service is in.',
   413: 'The body is too large.',
   415: 'The body is not JSON.',
   429: 'Too many requests; Retry-After says when to go on.',

@@ -6,8 +6,9 @@ import type { ApiEnv } from './context.js';
 import { waitUntilApplied } from './freshness.js';
 import type { Guard } from './guard.js';
 import type { Positions } from './positions.js';
+import { Problem } from './problem.js';
 import { problems } from './responses.js';
-import { Health, ReplicationQuery, Status } from './schemas.js';
+import { Accepted, Health, ReplicationQuery, Status } from './schemas.js';
 
 export interface OpsRoutesOptions {
   readonly status: () => StatusDocument | Promise<StatusDocument>;
@@ -15,13 +16,23 @@ export interface OpsRoutesOptions {
   readonly guard: Guard;
   readonly registry: Registry;
   readonly dashboard: Dashboard;
+  readonly control: Control;
+}
+
+/** What an operator may have the service do. */
+export interface Control {
+  /** False when the table is not configured. Resolves when it is remembered; the work goes on behind. */
+  resync(table: string): Promise<boolean>;
+  resyncAll(): Promise<void>;
+  pause(): Promise<void>;
+  resume(): void;
 }
 
 const JSON_HEALTH = { 'application/json': { schema: Health } };
 
 /** `GET /v1/replication`, health, readiness, metrics and the dashboard. */
 export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions): void {
-  const { guard, positions, registry, dashboard } = options;
+  const { guard, positions, registry, dashboard, control } = options;
 
   const replication = createRoute({
     method: 'get',
@@ -43,6 +54,75 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
     await waitUntilApplied(context, positions, query.min_lsn, query.wait_ms ?? 0);
     return context.json(await options.status(), 200);
   });
+
+  const accepted = {
+    202: {
+      description: 'It has begun; GET /v1/replication shows how far it is.',
+      content: { 'application/json': { schema: Accepted } },
+    },
+    ...problems(400, 401, 403, 404, 409, 429, 503),
+  };
+  const resyncTable = createRoute({
+    method: 'post',
+    path: '/v1/tables/{id}/resync',
+    operationId: 'resyncTable',
+    summary: 'Snapshots a table again, beside what people read',
+    request: { params: z.object({ id: z.string().min(1).max(200) }) },
+    responses: accepted,
+    security: [{ key: ['ops:write'] }],
+    middleware: [guard.scope('ops:write')] as const,
+  });
+  app.openapi(resyncTable, async (context) => {
+    const { id } = context.req.valid('param');
+    if (!(await control.resync(id))) {
+      throw new Problem({
+        status: 404,
+        kind: 'table_unknown',
+        title: 'No such table',
+        detail: `${id} is not among the configured tables.`,
+        fix: 'name it as walhouse.yaml does: schema.table; GET /v1/replication lists them',
+      });
+    }
+    return context.json({ accepted: true as const }, 202);
+  });
+  const resyncAll = createRoute({
+    method: 'post',
+    path: '/v1/resync',
+    operationId: 'resyncAll',
+    summary: 'Snapshots every table again; after a lost slot it begins again with everything',
+    responses: accepted,
+    security: [{ key: ['ops:write'] }],
+    middleware: [guard.scope('ops:write')] as const,
+  });
+  app.openapi(resyncAll, async (context) => {
+    await control.resyncAll();
+    return context.json({ accepted: true as const }, 202);
+  });
+  for (const verb of ['pause', 'resume'] as const) {
+    const route = createRoute({
+      method: 'post',
+      path: `/v1/${verb}`,
+      operationId: verb,
+      summary: verb === 'pause' ? 'Stops reading; the slot stays' : 'Goes on after a pause',
+      responses: accepted,
+      security: [{ key: ['ops:write'] }],
+      middleware: [guard.scope('ops:write')] as const,
+    });
+    app.openapi(route, async (context) => {
+      try {
+        await control[verb]();
+      } catch (error) {
+        throw new Problem({
+          status: 409,
+          kind: 'not_now',
+          title: 'Not in this state',
+          detail: error instanceof Error ? error.message : String(error),
+          fix: 'look at the state in GET /v1/replication',
+        });
+      }
+      return context.json({ accepted: true as const }, 202);
+    });
+  }
 
   // Health and readiness need no key, so they tell no more than a probe needs.
   const healthz = createRoute({

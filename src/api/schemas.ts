@@ -190,6 +190,8 @@ export const Status = z
   })
   .openapi('Status') satisfies z.ZodType<StatusDocument>;
 
+export const Accepted = z.object({ accepted: z.literal(true) }).openapi('Accepted');
+
 export const Health = z
   .object({ status: z.enum(['ok', 'failing']), state: z.enum(STATES), kind: z.string().optional() })
   .openapi('Health');

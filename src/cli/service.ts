@@ -21,6 +21,8 @@ const LIMITS = { batchRowsMax: 100_000, batchBytesMax: 16 * 1024 * 1024 };
 const SQL = fileURLToPath(new URL('../../clickhouse', import.meta.url));
 /** Where the risk question's tables are, whatever else is configured. */
 const PAYMENTS = 'public.payments';
+/** What its answers are made from; they do not depend on how other tables stand. */
+const RISK_TABLES = ['public.merchants', PAYMENTS];
 
 export interface Service {
   /** Where the API listens. */
@@ -46,11 +48,21 @@ export async function startService(config: Config, log: Log): Promise<Service> {
     limits: LIMITS,
     log,
   });
-  const positions = positionsOf(replicator);
+  const positions = positionsOf(replicator, config.marts.includes('payments') ? RISK_TABLES : undefined);
   const api = createApi({
     risk: riskReader(config, askClient, positions),
     positions,
     status: () => statusOf(replicator, sink),
+    control: {
+      async resync(table) {
+        if (!Object.hasOwn(config.tables, table)) return false;
+        await replicator.resync([table], false);
+        return true;
+      },
+      resyncAll: () => replicator.resync(Object.keys(config.tables), true),
+      pause: () => replicator.pause(),
+      resume: () => replicator.resume(),
+    },
     keys,
     log,
   });

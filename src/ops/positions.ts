@@ -31,12 +31,13 @@ const REASONS: Partial<Record<Replicator['state'], { what: string; why: string; 
   },
 };
 
-/** The replicator as the API sees it. */
-export function positionsOf(replicator: Replicator): Positions {
+/** The replicator as the API sees it. `tables`: those that answers are made from; all where it is left out. */
+export function positionsOf(replicator: Replicator, tables?: readonly string[]): Positions {
   const { progress } = replicator;
+  const needed = (): readonly string[] => tables ?? [...replicator.tables.keys()];
   const applied = (): AppliedPosition | null => {
     const { lagMs } = progress;
-    if (!replicator.consistent || progress.durable === null || lagMs === null) return null;
+    if (!replicator.consistentOver(needed()) || progress.durable === null || lagMs === null) return null;
     return {
       lsn: progress.durable,
       committedAtMs: progress.committedAtUs === null ? null : Number(progress.committedAtUs) / 1000,
@@ -50,7 +51,7 @@ export function positionsOf(replicator: Replicator): Positions {
       const deadline = performance.now() + timeoutMs;
       for (;;) {
         const left = Math.max(0, deadline - performance.now());
-        const reached = await replicator.waitFor(maxLsn(lsn, replicator.consistentFrom), left, signal);
+        const reached = await replicator.waitFor(maxLsn(lsn, replicator.exactFrom(needed())), left, signal);
         if (!reached) return false;
         if (applied() !== null) return true;
         if (performance.now() >= deadline || signal?.aborted === true) return false;

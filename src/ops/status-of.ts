@@ -1,7 +1,8 @@
 import type { WalhouseError } from '../pipeline/errors.js';
 import { formatLsn, type Lsn } from '../pipeline/lsn.js';
-import { snapshotProgress, type Replicator, type TableReport } from '../pipeline/replicator.js';
+import type { Replicator } from '../pipeline/replicator.js';
 import type { Sink } from '../pipeline/sink.js';
+import { snapshotProgress, type TableReport } from '../pipeline/table-report.js';
 import type { StatusDocument, StatusError, TableStatus } from './status.js';
 
 /** How replication stands now, as the API, the command line and the dashboard show it. */

@@ -16,8 +16,8 @@ export interface SnapshotStatus {
   readonly seconds_left: number | null;
 }
 
-/** `waiting` for its snapshot to begin; `stopped` on an error of its own while others go on. */
-export const TABLE_STATES = ['waiting', 'snapshotting', 'streaming', 'stopped'] as const;
+/** `waiting` for its snapshot to begin; `resyncing` while a new copy is made beside the one that goes on; `stopped` on an error of its own while others go on. */
+export const TABLE_STATES = ['waiting', 'snapshotting', 'streaming', 'resyncing', 'stopped'] as const;
 
 export interface TableStatus {
   readonly state: (typeof TABLE_STATES)[number];

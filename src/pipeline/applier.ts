@@ -27,6 +27,8 @@ export interface ApplierOptions {
    */
   readonly wholeFrom: Lsn;
   readonly onChange: (relation: Relation) => void;
+  /** The stream has said something for the first time. */
+  readonly onFirst?: () => void;
   /** Stops the socket, so that the source's server waits. */
   readonly pauseReading: () => void;
   readonly resumeReading: () => void;
@@ -72,6 +74,7 @@ export class Applier implements ChangeHandler {
   #draining: Promise<void> | null = null;
   #drainScheduled = false;
   #readingPaused = false;
+  #hasHeard = false;
   /** The newest stored batch ended inside a transaction. */
   #partial = false;
   #storing: Promise<void> | null = null;
@@ -95,6 +98,7 @@ export class Applier implements ChangeHandler {
   }
 
   begin(transaction: TransactionStart): void {
+    this.#heard();
     this.#transaction = transaction;
     this.#ordinal = 0;
     this.#transactionFrom = { rows: this.#filling.rows, bytes: this.#filling.bytes };
@@ -123,6 +127,10 @@ export class Applier implements ChangeHandler {
     }
   }
 
+  passed(): void {
+    this.#nextOrdinal();
+  }
+
   commit(transaction: TransactionEnd): void {
     this.#whole = { lsn: transaction.endLsn, committedAtUs: this.#transaction?.committedAtUs ?? null };
     this.#transaction = null;
@@ -134,6 +142,7 @@ export class Applier implements ChangeHandler {
   }
 
   caughtUp(lsn: Lsn): void {
+    this.#heard();
     if (this.#whole === null || lsn > this.#whole.lsn) {
       this.#whole = { lsn, committedAtUs: this.#whole?.committedAtUs ?? null };
     }
@@ -174,6 +183,12 @@ export class Applier implements ChangeHandler {
     callAll(this.#whenQuiet);
     callAll(this.#whenReleased);
     await this.#draining;
+  }
+
+  #heard(): void {
+    if (this.#hasHeard) return;
+    this.#hasHeard = true;
+    this.#options.onFirst?.();
   }
 
   #nextOrdinal(): number {

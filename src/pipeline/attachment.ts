@@ -7,7 +7,7 @@ import type { Lsn } from './lsn.js';
 import type { Progress } from './progress.js';
 import type { Relation } from './relation.js';
 import type { Sink } from './sink.js';
-import type { ChangeStream, Source, SourceIdentity } from './source.js';
+import type { ChangeStream, Since, Source, SourceIdentity } from './source.js';
 
 /** How long a clean leave may take to store what is on its way. */
 const DRAIN_MS = 10_000;
@@ -28,6 +28,9 @@ export interface AttachmentParts {
   readonly relations: readonly Relation[];
   readonly identity: SourceIdentity;
   readonly wholeFrom: Lsn;
+  readonly since: Since;
+  /** The server streams to us: the slot is ours. Called once. */
+  readonly onStreaming: () => void;
   readonly progress: Progress;
   readonly now: () => number;
   readonly onChange: (relation: Relation) => void;
@@ -50,7 +53,7 @@ export class Attachment {
   constructor(options: AttachmentOptions, parts: AttachmentParts) {
     this.#options = options;
     this.#parts = parts;
-    this.#stream = parts.source.openStream(parts.relations);
+    this.#stream = parts.source.openStream(parts.relations, parts.since);
     this.#broken = rejectable();
     this.#checkpointer = new Checkpointer({
       sink: options.sink,
@@ -73,6 +76,7 @@ export class Attachment {
         if (!this.#paused) this.#stream.resume();
       },
       onDurable: () => this.#checkpoint(),
+      onFirst: parts.onStreaming,
       onChange: parts.onChange,
       onRetry: parts.onRetry,
     });
@@ -83,6 +87,16 @@ export class Attachment {
     this.#checkpoint();
     void this.#poll();
     await Promise.race([this.#stream.run(this.applier), this.applier.failed, this.#broken.promise]);
+  }
+
+  /** Ends the attachment as if the stream had failed with `error`. */
+  fail(error: unknown): void {
+    this.#broken.reject(error);
+  }
+
+  /** Resolves once the durable position is saved and confirmed. */
+  flushCheckpoint(): Promise<void> {
+    return this.#checkpointer.flush();
   }
 
   ping(): void {

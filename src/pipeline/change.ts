@@ -18,6 +18,8 @@ export interface ChangeHandler {
   /** `old` has at least the key; other columns may be ABSENT. */
   delete(relation: Relation, old: Tuple): void;
   truncate(relations: readonly Relation[]): void;
+  /** A change was passed over, because its table's snapshot has it. It keeps its place in the transaction. */
+  passed?(): void;
   commit(transaction: TransactionEnd): void;
   /** Every commit that starts before `lsn` has been handed over. Comes between transactions only. */
   caughtUp(lsn: Lsn, sentAtMs: number): void;

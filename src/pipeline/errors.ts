@@ -67,14 +67,20 @@ export class WalhouseError extends Error {
   readonly what: string;
   readonly why: string;
   readonly fix: string;
+  /** `schema.name` of the one table that it is about, where it need not concern the others. */
+  readonly table: string | null;
 
-  constructor(kind: ErrorKind, parts: { what: string; why: string; fix: string; cause?: unknown }) {
+  constructor(
+    kind: ErrorKind,
+    parts: { what: string; why: string; fix: string; table?: string; cause?: unknown },
+  ) {
     super(`${kind}: ${parts.what} ${parts.why} Fix: ${parts.fix}`, { cause: parts.cause });
     this.name = 'WalhouseError';
     this.kind = kind;
     this.what = parts.what;
     this.why = parts.why;
     this.fix = parts.fix;
+    this.table = parts.table ?? null;
   }
 
   get policy(): 'retry' | 'stop' | 'quarantine' {

@@ -8,6 +8,11 @@ export const FAILPOINTS = [
   'mid_snapshot',
   'between_snapshots',
   'after_snapshots',
+  'stage_opened',
+  'stage_filled',
+  'before_switch',
+  'between_switches',
+  'after_switch',
 ] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
 

@@ -83,6 +83,16 @@ export class Progress {
     }
   }
 
+  /** What was known belongs to another history: another cluster, or a beginning from nothing. Those who wait go on waiting. */
+  restart(): void {
+    this.#durable = null;
+    this.#confirmed = null;
+    this.#sourceEnd = null;
+    this.#committedAtUs = null;
+    this.#freshAtMs = null;
+    this.#sightings = [];
+  }
+
   confirmedUpTo(lsn: Lsn): void {
     if (this.#confirmed === null || lsn > this.#confirmed) this.#confirmed = lsn;
   }

@@ -36,4 +36,24 @@ export interface Relation {
   readonly key: readonly number[];
   readonly replicaIdentity: ReplicaIdentity;
   readonly comment: string | null;
+  /**
+   * Tells whether its rows were rewritten without a row event, see `rowsRewritten`. Opaque; left out where it is not known.
+   */
+  readonly stamp?: string;
+}
+
+/** What a stamp holds, as JSON. */
+export interface RelationStamp {
+  /** The files that the rows are in. VACUUM FULL, CLUSTER and TRUNCATE change them as well. */
+  readonly files: string;
+  /** By which transactions the columns were last defined. SET DEFAULT and GRANT change them as well. */
+  readonly columns: string;
+}
+
+/** Whether an ALTER TABLE has rewritten the rows between two looks: both of what it changes have changed. */
+export function rowsRewritten(before: string | undefined, after: string | undefined): boolean {
+  if (!before || !after || before === after) return false;
+  const then = JSON.parse(before) as RelationStamp;
+  const now = JSON.parse(after) as RelationStamp;
+  return then.files !== now.files && then.columns !== now.columns;
 }

@@ -6,24 +6,21 @@ import { failpoint } from './failpoint.js';
 import { formatLsn, type Lsn } from './lsn.js';
 import { Progress } from './progress.js';
 import type { Relation } from './relation.js';
-import type { Checkpoint, TableState } from './sink.js';
-import type { Snapshot, Source, SourceIdentity } from './source.js';
+import type { Checkpoint } from './sink.js';
+import type { Since, Snapshot, Source, SourceIdentity, Survey } from './source.js';
+import { CatalogWatch } from './catalog-watch.js';
+import { Stages } from './stages.js';
 import { next, type Event, type State } from './state.js';
+import { copyTable } from './table-copy.js';
+import type { TableReport } from './table-report.js';
 
 export interface ReplicatorOptions extends AttachmentOptions {
   /** Connects to the source; called again after a failure. */
   readonly openSource: () => Promise<Source>;
+  /** How often the source's catalog is looked at for changes. */
+  readonly catalogMs?: number;
   readonly now?: () => number;
   readonly backoff?: Backoff;
-}
-
-export interface TableReport {
-  state: TableState | 'waiting';
-  rowsApplied: number;
-  /** Rows read so far and the planner's guess of all, while the snapshot runs. */
-  snapshot: { rows: number; estimate: number; startedAtMs: number } | null;
-  snapshotLsn: Lsn | null;
-  error: WalhouseError | null;
 }
 
 /** A pass over one table or the whole, waiting for something; shown in status with its reason. */
@@ -34,6 +31,8 @@ export interface Waiting {
 
 /** How many tables are snapshotted at once. */
 const SNAPSHOTS_AT_ONCE = 2;
+/** How often the source's catalog is looked at. */
+const CATALOG_MS = 2_000;
 /** How often a position that somebody waits for is asked for. */
 const NUDGE_MS = 10;
 /** A standby looks at least so often whether the slot is free. */
@@ -60,6 +59,9 @@ export class Replicator {
   #everStoodBy = false;
   #pauseWanted = false;
   #attach: Attachment | null = null;
+  #stages: Stages | null = null;
+  #following: ReadonlyMap<string, Relation> = new Map();
+  readonly #since = new Map<string, ReturnType<Since>>();
   #wake = new AbortController();
   #nudging: NodeJS.Timeout | null = null;
   #nudgedSinceMs = 0;
@@ -89,17 +91,25 @@ export class Replicator {
 
   /** Whether every table's snapshot is complete and the durable position has reached them all. */
   get consistent(): boolean {
-    const { durable } = this.progress;
-    if (durable === null || this.#tables.size === 0 || durable < this.consistentFrom) return false;
-    for (const table of this.#tables.values()) if (table.state !== 'streaming') return false;
-    return true;
+    return this.consistentOver([...this.#tables.keys()]);
   }
 
-  /** The newest of the positions that tables were snapshotted at: before it, some table is ahead of the others. */
-  get consistentFrom(): Lsn {
+  /** The same of these tables alone. */
+  consistentOver(ids: readonly string[]): boolean {
+    const { durable } = this.progress;
+    if (durable === null || this.#tables.size === 0 || durable < this.exactFrom(ids)) return false;
+    return ids.every((id) => {
+      const state = this.#tables.get(id)?.state;
+      return state === 'streaming' || state === 'resyncing';
+    });
+  }
+
+  /** The newest of the positions before which one of these tables is ahead of the others. */
+  exactFrom(ids: readonly string[] = [...this.#tables.keys()]): Lsn {
     let newest = 0n;
-    for (const { snapshotLsn } of this.#tables.values()) {
-      if (snapshotLsn !== null && snapshotLsn > newest) newest = snapshotLsn;
+    for (const id of ids) {
+      const exactFrom = this.#tables.get(id)?.exactFrom ?? null;
+      if (exactFrom !== null && exactFrom > newest) newest = exactFrom;
     }
     return newest;
   }
@@ -111,6 +121,7 @@ export class Replicator {
           await this.#attempt();
         } catch (error) {
           if (this.#closing.signal.aborted) break;
+          if (await this.#isolated(error)) continue;
           await this.#failed(error);
         }
       }
@@ -143,6 +154,28 @@ export class Replicator {
     this.#pauseWanted = false;
     this.#move('resume');
     this.#attach?.resume();
+  }
+
+  /**
+   * Snapshots these tables anew while everything goes on. Where the service has stopped, because its slot is lost or the cluster
+   * is another one, `all` begins again with everything.
+   */
+  async resync(ids: readonly string[], all: boolean): Promise<void> {
+    const { sink } = this.#options;
+    await sink.markStale(ids, 'fit');
+    if (this.#attach === null && all && this.#state === 'stopped') await sink.forgetCheckpoint();
+    if (this.#attach === null) {
+      this.#wake.abort();
+      return;
+    }
+    let reattach = false;
+    for (const id of ids) {
+      const report = this.#tables.get(id);
+      const relation = this.#following.get(id);
+      if (report === undefined || relation === undefined) reattach = true;
+      else if (report.state === 'streaming') this.#stages?.begin({ relation, report, live: true });
+    }
+    if (reattach) await this.#attach.leave();
   }
 
   /** Tries again now, after somebody applied the fix. */
@@ -187,30 +220,51 @@ export class Replicator {
 
   async #attempt(): Promise<void> {
     const { sink, log } = this.#options;
-    if (this.#state !== 'starting' && this.#state !== 'standby') this.#move('attempt');
+    // Attaching anew after a look at the catalog is no change of state.
+    const going = this.#state === 'streaming' || this.#state === 'paused';
+    if (this.#state !== 'starting' && this.#state !== 'standby' && !going) this.#move('attempt');
     const source = await this.#options.openSource();
+    let watch: CatalogWatch | null = null;
     try {
       const identity = await source.identify();
       // A standby touches nothing, on either side: its configuration may be another one.
-      await refuseHeldSlot(source, this.#options.slot);
+      if (!going) await refuseHeldSlot(source, this.#options.slot);
       if (this.#state === 'standby') this.#move('attempt');
       await sink.open();
       const checkpoint = await sink.loadCheckpoint();
       refuseOtherCluster(checkpoint, identity);
-      const relations = await source.relations();
-      sink.check(relations);
+      const survey = await source.survey();
+      const relations = this.#followable(survey, checkpoint !== null);
       await source.ensurePublication();
-      const appliedLsn = await this.#prepare(source, relations, checkpoint);
+      const rebuilt: TableReport[] = [];
+      const appliedLsn =
+        checkpoint === null
+          ? await this.#snapshotFirst(source, relations)
+          : await this.#continue(source, relations, checkpoint, rebuilt);
       if (this.#closing.signal.aborted) return;
       this.progress.advance(appliedLsn, checkpoint?.committedAtUs ?? null);
       const wholeFrom = await source.currentLsn();
+      for (const report of rebuilt) report.exactFrom = wholeFrom;
       // From here to the stream there is no wait: whoever closes later finds the attachment.
       if (this.#closing.signal.aborted) return;
+      const stages = new Stages({
+        sink,
+        source,
+        attachment: () => this.#attach!,
+        log,
+        now: this.#now,
+        waitFor: (lsn, timeoutMs, signal) => this.waitFor(lsn, timeoutMs, signal),
+        settle: (relation, since) => this.#since.set(relation.id, since),
+      });
+      this.#stages = stages;
+      this.#following = new Map(relations.map((relation) => [relation.id, relation]));
       this.#attach = new Attachment(this.#options, {
         source,
         relations,
         identity,
         wholeFrom,
+        since: ({ id }) => this.#since.get(id) ?? 0n,
+        onStreaming: () => this.#stageStale(relations, stages),
         progress: this.progress,
         now: this.#now,
         onChange: (relation) => this.#count(relation),
@@ -218,9 +272,20 @@ export class Replicator {
       });
       this.#error = null;
       this.#waiting = null;
-      if (this.#state !== 'streaming') this.#move('ready');
+      if (this.#state !== 'streaming' && this.#state !== 'paused') this.#move('ready');
       this.#everStreamed = true;
       log.info({ appliedLsn: formatLsn(appliedLsn), tables: relations.length }, 'streaming');
+      const attachment = this.#attach;
+      watch = new CatalogWatch({
+        source,
+        survey,
+        everyMs: this.#options.catalogMs ?? CATALOG_MS,
+        log,
+        onChange: (tables) => {
+          log.info({ tables }, 'the catalog has changed; attaching anew');
+          attachment.leave().catch((error: unknown) => attachment.fail(error));
+        },
+      });
       const running = this.#attach.run();
       // A pause outlives a reconnect.
       if (this.#pauseWanted) {
@@ -230,49 +295,135 @@ export class Replicator {
       await running;
     } finally {
       const attach = this.#attach;
+      // Who holds or waits inside a stage is let go by the applier's end.
+      const staging = this.#stages?.close();
+      this.#stages = null;
       this.#attach = null;
       await attach?.close();
+      await watch?.close();
       await source.close();
+      await staging;
     }
   }
 
-  /** Snapshots what has to be, and returns the position from which on everything is applied. */
-  async #prepare(
-    source: Source,
-    relations: readonly Relation[],
-    checkpoint: Checkpoint | null,
-  ): Promise<Lsn> {
-    const { sink } = this.#options;
-    const stored = new Map((await sink.loadTables()).map((table) => [table.id, table]));
-    const fresh: Relation[] = [];
-    for (const relation of relations) {
-      const known = stored.get(relation.id);
-      const complete = known?.state === 'streaming' && checkpoint !== null;
-      this.#tables.set(relation.id, {
-        state: complete ? 'streaming' : 'waiting',
-        rowsApplied: this.#tables.get(relation.id)?.rowsApplied ?? 0,
-        snapshot: null,
-        snapshotLsn: complete ? known.snapshotLsn : null,
-        error: null,
-      });
-      if (complete) await sink.attach(relation);
-      else fresh.push(relation);
+  /**
+   * The tables that can be followed. Before anything was ever stored one that cannot is refused; later it stops alone, and is
+   * snapshotted anew once it can be followed again.
+   */
+  #followable(survey: Survey, isolate: boolean): readonly Relation[] {
+    const problems = new Map(survey.problems);
+    const relations = survey.relations.filter((relation) => {
+      try {
+        this.#options.sink.check([relation]);
+        return true;
+      } catch (error) {
+        if (!(error instanceof WalhouseError)) throw error;
+        problems.set(relation.id, error);
+        return false;
+      }
+    });
+    const [first] = problems.values();
+    if (first !== undefined && (!isolate || relations.length === 0)) throw first;
+    for (const id of this.#tables.keys())
+      if (!problems.has(id) && !relations.some((relation) => relation.id === id)) this.#tables.delete(id);
+    for (const [id, error] of problems) {
+      const report = this.#report(id);
+      if (report.error?.message !== error.message)
+        this.#options.log.error({ table: id, kind: error.kind }, error.message);
+      report.state = 'stopped';
+      report.error = error;
     }
+    return relations;
+  }
+
+  #report(id: string): TableReport {
+    const known = this.#tables.get(id);
+    if (known !== undefined) return known;
+    const report: TableReport = {
+      state: 'waiting',
+      rowsApplied: 0,
+      snapshot: null,
+      exactFrom: null,
+      error: null,
+    };
+    this.#tables.set(id, report);
+    return report;
+  }
+
+  /** Everything from nothing, before the stream begins; returns the position from which on it is applied. */
+  async #snapshotFirst(source: Source, relations: readonly Relation[]): Promise<Lsn> {
+    this.progress.restart();
+    for (const { id } of relations)
+      Object.assign(this.#report(id), { state: 'waiting', snapshot: null, exactFrom: null, error: null });
     const slot = await source.slot();
-    if (checkpoint !== null) this.#refuseGap(checkpoint, slot?.confirmedLsn ?? null);
-    if (checkpoint !== null && fresh.length === 0) return checkpoint.appliedLsn;
     this.#move('needs_snapshot');
     const snapshot = slot === null ? await source.createSlot() : await source.openSnapshot();
     try {
-      await this.#snapshotAll(snapshot, fresh);
+      await this.#snapshotAll(snapshot, relations);
     } finally {
       await snapshot.close();
     }
     failpoint('after_snapshots');
     this.#move('snapshot_done');
-    if (checkpoint !== null) return checkpoint.appliedLsn;
-    // The stream begins at the slot's position, at or before the snapshot; what it repeats has lower versions.
+    // The stream begins at the slot's position, at or before the snapshot; what it repeats is in it.
     return slot === null ? snapshot.consistentPoint : slot.confirmedLsn;
+  }
+
+  /** Takes up what an earlier run left. Tables that need a new copy get it once the stream runs. */
+  async #continue(
+    source: Source,
+    relations: readonly Relation[],
+    checkpoint: Checkpoint,
+    rebuilt: TableReport[],
+  ): Promise<Lsn> {
+    const { sink, log } = this.#options;
+    for (const relation of relations) {
+      const report = this.#report(relation.id);
+      const attached = await sink.attach(relation);
+      const { live, stale, snapshotLsn } = attached;
+      report.state = live ? (stale ? 'resyncing' : 'streaming') : 'waiting';
+      report.snapshot = null;
+      report.error = null;
+      report.exactFrom = live ? snapshotLsn : null;
+      if (attached.rebuilt) rebuilt.push(report);
+      this.#since.set(relation.id, live ? snapshotLsn : 'unsettled');
+    }
+    const slot = await source.slot();
+    this.#refuseGap(checkpoint, slot?.confirmedLsn ?? null);
+    const left: string[] = [];
+    for (const { id, state } of await sink.loadTables()) {
+      if (state === 'stopped' || relations.some((relation) => relation.id === id)) continue;
+      left.push(id);
+      if (this.#tables.has(id)) continue;
+      log.warn(
+        { table: id },
+        'a table is not configured any more: its rows stay as they are and are not kept up to date',
+      );
+    }
+    if (left.length > 0) await sink.markStale(left, 'unfit');
+    return checkpoint.appliedLsn;
+  }
+
+  #stageStale(relations: readonly Relation[], stages: Stages): void {
+    for (const relation of relations) {
+      const report = this.#report(relation.id);
+      if (report.state === 'waiting' || report.state === 'resyncing')
+        stages.begin({ relation, report, live: report.state === 'resyncing' });
+    }
+  }
+
+  /** A failure that is one table's: what is stored of it takes no more changes, and it is snapshotted anew beside the readers. */
+  async #isolated(error: unknown): Promise<boolean> {
+    if (!(error instanceof WalhouseError) || error.table === null || !this.#everStreamed) return false;
+    if (error.kind !== 'schema_changed' && error.kind !== 'table_no_identity') return false;
+    if (!this.#tables.has(error.table)) return false;
+    this.#options.log.warn({ table: error.table, kind: error.kind }, error.message);
+    try {
+      await this.#options.sink.markStale([error.table], 'unfit');
+    } catch (cause) {
+      await this.#failed(cause);
+    }
+    return true;
   }
 
   #refuseGap(checkpoint: Checkpoint, confirmedLsn: Lsn | null): void {
@@ -306,36 +457,25 @@ export class Replicator {
 
   async #snapshotTable(snapshot: Snapshot, relation: Relation): Promise<void> {
     const { sink, log } = this.#options;
-    const report = this.#tables.get(relation.id)!;
-    const estimate = Math.max(0, await snapshot.estimateRows(relation));
-    const startedAtMs = this.#now();
+    const { consistentPoint } = snapshot;
+    const report = this.#report(relation.id);
     report.state = 'snapshotting';
-    report.snapshot = { rows: 0, estimate, startedAtMs };
-    const writer = await sink.beginSnapshot(relation, snapshot.consistentPoint);
-    let loggedAtMs = startedAtMs;
-    await snapshot.read(relation, {
-      onRow: (row) => writer.add(row),
-      onChunk: async () => {
+    await copyTable({
+      snapshot,
+      relation,
+      openWriter: () => sink.beginSnapshot(relation, consistentPoint),
+      report,
+      check: () => {
         if (this.#closing.signal.aborted) throw new Error('closing');
-        await writer.flush(false);
-        failpoint('mid_snapshot');
-        report.snapshot = { rows: writer.rows, estimate, startedAtMs };
-        if (this.#now() - loggedAtMs < 5_000) return;
-        loggedAtMs = this.#now();
-        log.info({ table: relation.id, ...snapshotProgress(report.snapshot, loggedAtMs) }, 'snapshot runs');
       },
+      now: this.#now,
+      log,
     });
-    await writer.flush(true);
-    await sink.endSnapshot(relation, snapshot.consistentPoint);
+    await sink.endSnapshot(relation, consistentPoint);
+    this.#since.set(relation.id, consistentPoint);
     report.state = 'streaming';
-    report.rowsApplied += writer.rows;
-    report.snapshot = null;
-    report.snapshotLsn = snapshot.consistentPoint;
+    report.exactFrom = consistentPoint;
     failpoint('between_snapshots');
-    log.info(
-      { table: relation.id, rows: writer.rows, ms: this.#now() - startedAtMs },
-      'snapshot of a table is complete',
-    );
   }
 
   #count(relation: Relation): void {
@@ -380,22 +520,6 @@ export class Replicator {
     if (from !== this.#state) this.#options.log.info({ from, to: this.#state, event }, 'state changed');
     if (this.#state === 'streaming') this.#backoff.reset();
   }
-}
-
-/** Percent and time left of a running snapshot; both null while the planner's estimate says nothing. */
-export function snapshotProgress(
-  snapshot: { rows: number; estimate: number; startedAtMs: number },
-  nowMs: number,
-): { rows: number; percent: number | null; secondsLeft: number | null } {
-  const { rows, estimate } = snapshot;
-  if (estimate <= 0 || rows === 0) return { rows, percent: null, secondsLeft: null };
-  const share = Math.min(0.999, rows / estimate);
-  const elapsed = (nowMs - snapshot.startedAtMs) / 1000;
-  return {
-    rows,
-    percent: Math.round(share * 1000) / 10,
-    secondsLeft: Math.round((elapsed / share) * (1 - share)),
-  };
 }
 
 async function refuseHeldSlot(source: Source, slot: string): Promise<void> {

@@ -26,12 +26,28 @@ export interface SnapshotWriter {
   flush(force: boolean): Promise<void>;
 }
 
-export type TableState = 'snapshotting' | 'streaming' | 'stopped';
+/**
+ * What is remembered of a table: `streaming` is complete; `resync` is complete and wanted anew; `switching` is about to give
+ * its place to a new copy; `snapshotting` and `stopped` have no copy that could take changes.
+ */
+export type StoredState = 'snapshotting' | 'streaming' | 'stopped' | 'resync' | 'switching';
 
 export interface StoredTable {
   readonly id: string;
-  readonly state: TableState;
+  readonly state: StoredState;
   /** The consistent point its snapshot was taken at. */
+  readonly snapshotLsn: Lsn;
+}
+
+/** What became of a table that an earlier run left. */
+export interface Attached {
+  /** The copy that people read takes today's changes. */
+  readonly live: boolean;
+  /** It has to be snapshotted anew, behind the readers' backs. */
+  readonly stale: boolean;
+  /** A mart over it was made from what landing holds now, which may be ahead of the checkpoint. */
+  readonly rebuilt: boolean;
+  /** The consistent point of the live copy. */
   readonly snapshotLsn: Lsn;
 }
 
@@ -54,12 +70,28 @@ export interface Sink {
   loadTables(): Promise<readonly StoredTable[]>;
   /** Refuses, before anything is made on either side, tables that it could not keep as they are configured. */
   check(relations: readonly Relation[]): void;
-  /** Makes a fresh, empty landing table, without its view, and remembers that its snapshot has begun. */
+  /**
+   * Makes an empty stage: a copy of the table, and of the marts over it, beside those that people read. Batches stored from now on
+   * fill it too; with `live` they go on into the readers' copy, else that stays as it is.
+   */
+  openStage(relation: Relation, live: boolean): Promise<void>;
+  /** The snapshot's way into the stage, which is made where there is none. */
   beginSnapshot(relation: Relation, consistentPoint: Lsn): Promise<SnapshotWriter>;
-  /** Shows the table to readers and remembers that its snapshot is complete. */
+  /** Something came that the stage cannot take in order while it fills: it must be made again. */
+  stageSpoilt(relation: Relation): boolean;
+  /** Whether readers of marts could notice the moment of the switch, if they took their position before the consistent point. */
+  stageHasMarts(relation: Relation): boolean;
+  /**
+   * Puts the stage in the place of what people read, marts included, and remembers that the snapshot is complete. Nothing
+   * may be stored meanwhile, and all before `consistentPoint` must be.
+   */
   endSnapshot(relation: Relation, consistentPoint: Lsn): Promise<void>;
   /** Brings a table that was snapshotted in an earlier run up to today's definition (views, marts, comments). */
-  attach(relation: Relation): Promise<void>;
+  attach(relation: Relation): Promise<Attached>;
+  /** Remembers that these tables are to be snapshotted anew; with `copy: 'unfit'` what is stored takes no changes until then. */
+  markStale(ids: readonly string[], copy: 'fit' | 'unfit'): Promise<void>;
+  /** Forgets up to where everything is stored: the next run begins with snapshots of every table. */
+  forgetCheckpoint(): Promise<void>;
   openBatch(): Batch;
   /** Resolves once every row of the batch is durable. */
   store(batch: Batch): Promise<void>;

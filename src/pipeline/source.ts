@@ -1,4 +1,5 @@
 import type { ChangeHandler } from './change.js';
+import type { WalhouseError } from './errors.js';
 import type { Lsn } from './lsn.js';
 import type { Relation } from './relation.js';
 import type { Tuple } from './tuple.js';
@@ -50,11 +51,24 @@ export interface SourceIdentity {
   readonly database: string;
 }
 
+/**
+ * From which commit on the changes of a table count. Earlier ones are passed over without a look at their layout, which may be that of
+ * before a schema change. `unsettled`: that commit is not known yet; a change whose layout is another one is of before it.
+ */
+export type Since = (relation: Relation) => Lsn | 'unsettled';
+
+export interface Survey {
+  readonly relations: readonly Relation[];
+  readonly problems: ReadonlyMap<string, WalhouseError>;
+}
+
 /** The Postgres side, as the pipeline sees it. */
 export interface Source {
   identify(): Promise<SourceIdentity>;
   /** The configured tables as the catalog describes them now; a table that is not there is a typed error. */
   relations(): Promise<readonly Relation[]>;
+  /** The same table by table: those that cannot be followed come as errors, beside the others. */
+  survey(): Promise<Survey>;
   /** Creates what is missing of the publication and brings its tables up to the configuration. */
   ensurePublication(): Promise<void>;
   /** null when the slot does not exist; a typed error when it exists and cannot be used. */
@@ -64,7 +78,8 @@ export interface Source {
   dropSlot(): Promise<void>;
   /** A snapshot for tables added later: exported by a temporary slot that is gone with it. */
   openSnapshot(): Promise<Snapshot>;
-  openStream(relations: readonly Relation[]): ChangeStream;
+  /** `since` says which changes of a table its snapshot has already; without it every change is handed over. */
+  openStream(relations: readonly Relation[], since?: Since): ChangeStream;
   /** The source's current WAL position (flushed). */
   currentLsn(): Promise<Lsn>;
   /** Writes a small logical message, so that an idle source's WAL moves on. */

@@ -63,6 +63,11 @@ export class Checkpoints {
     };
   }
 
+  /** All of it: positions of another cluster or of a slot that is gone mean nothing. */
+  async forget(): Promise<void> {
+    await this.#server.define(`truncate table ${this.#table} sync`, 'forgetting the checkpoint');
+  }
+
   async save(checkpoint: Checkpoint): Promise<void> {
     await this.#server.insertRows(
       this.#table,

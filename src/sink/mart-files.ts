@@ -29,6 +29,8 @@ export interface Mart {
 
 export interface MartStatement {
   readonly file: string;
+  /** As it stands in the file. */
+  readonly raw: string;
   /** Names filled in. */
   readonly sql: string;
   /** What it creates in the people's database; null when it alters what a file before it created. */
@@ -103,6 +105,7 @@ export function parseMart(files: MartFiles, databases: Databases): Mart {
     }
     statements.push({
       file: file.name,
+      raw: file.sql,
       sql: fill(file.sql, databases),
       object: created?.[2] ?? null,
       target: target?.[1] ?? null,

@@ -5,6 +5,7 @@ import { qualified } from './identifier.js';
 import { invalid, martHash, objectsOf, type Mart } from './mart-files.js';
 import type { Databases } from './names.js';
 import type { TablePlan } from './plan.js';
+import { stageOf, NEXT_PREFIX, type MartStage } from './mart-stage.js';
 import type { Server } from './server.js';
 
 export { loadMarts, type MartFiles } from './mart-files.js';
@@ -76,29 +77,90 @@ export class Marts {
     }
   }
 
-  /** Makes the marts whose tables are all among `complete`; those that are as they should be stay untouched. */
-  async ensure(complete: ReadonlyMap<string, TablePlan>): Promise<void> {
+  /** Makes the marts whose tables are all among `complete`; those that are as they should be stay untouched. True when any was made. */
+  async ensure(complete: ReadonlyMap<string, TablePlan>): Promise<boolean> {
     const wanted = this.#marts.filter((mart) => mart.sources.every(({ id }) => complete.has(id)));
-    if (wanted.length === 0) return;
+    if (wanted.length === 0) return false;
     const kept = await this.#load();
+    let made = false;
     for (const mart of wanted) {
-      const types = mart.sources.flatMap(({ id }) =>
-        complete.get(id)!.columns.map(({ name, stored }) => `${id}.${name} ${stored.type}`),
-      );
-      const hash = martHash(mart, types);
+      const hash = hashOf(mart, complete);
       const before = kept.get(mart.name);
       if (before?.hash === hash && (await this.#allThere(before.objects))) continue;
       await this.#drop(mart, before);
       await this.#build(mart, hash);
+      made = true;
+    }
+    return made;
+  }
+
+  /**
+   * Makes, beside the marts that are there, what of them hangs on this table; fed from the table's stage, so both fill together.
+   * Marts that are not there yet are left to `ensure`.
+   */
+  async openStages(plan: TablePlan): Promise<MartStage[]> {
+    const over = this.#marts.filter((mart) => mart.sources.some((source) => source.id === plan.id));
+    if (over.length === 0) return [];
+    const kept = await this.#load();
+    const stages: MartStage[] = [];
+    for (const mart of over) {
+      const before = kept.get(mart.name);
+      if (before === undefined || before.hash === '' || !(await this.#allThere(before.objects))) continue;
+      const stage = stageOf(mart, plan.name, this.#databases);
+      if (stage === null) continue;
+      await this.dropStages([stage]);
+      for (const { file, sql, feed } of stage.statements) {
+        await this.#server.define(sql, `making ${file} of mart "${mart.name}" anew`);
+        if (feed?.backfill === true)
+          await this.#backfill(mart, feed.object, feed.target, this.#databases.landing);
+      }
+      stages.push(stage);
+    }
+    return stages;
+  }
+
+  async dropStages(stages: readonly MartStage[]): Promise<void> {
+    for (const { mart, feeds, targets } of stages) {
+      const objects = [
+        ...feeds.map(({ object }) => object),
+        ...targets.map((target) => `${NEXT_PREFIX}${target}`),
+      ];
+      for (const object of objects) {
+        await this.#server.define(
+          `drop table if exists ${qualified(this.#databases.landing, object)} sync`,
+          `dropping ${object} of mart "${mart.name}"`,
+        );
+      }
     }
   }
 
-  /** Takes away the marts over a table that is about to be filled anew. */
-  async dropOver(id: string): Promise<void> {
-    const over = this.#marts.filter((mart) => mart.sources.some((source) => source.id === id));
-    if (over.length === 0) return;
-    const kept = await this.#load();
-    for (const mart of over) await this.#drop(mart, kept.get(mart.name));
+  /**
+   * Stops what fills the old tables and the new ones, then has the new ones take their place; the feeds begin again by `resume`.
+   * For a moment in which nothing is stored.
+   */
+  async switchStages(stages: readonly MartStage[]): Promise<void> {
+    const { views, landing } = this.#databases;
+    for (const { mart, feeds, targets } of stages) {
+      const doing = `switching mart "${mart.name}"`;
+      for (const { object, statement } of feeds) {
+        await this.#server.define(`drop table if exists ${qualified(landing, object)} sync`, doing);
+        await this.#server.define(`drop table if exists ${qualified(views, statement.object!)} sync`, doing);
+      }
+      for (const target of targets) {
+        await this.#server.define(
+          `exchange tables ${qualified(views, target)} and ${qualified(landing, `${NEXT_PREFIX}${target}`)}`,
+          doing,
+        );
+      }
+    }
+  }
+
+  async resume(stages: readonly MartStage[], plans: ReadonlyMap<string, TablePlan>): Promise<void> {
+    for (const { mart, feeds } of stages) {
+      for (const { statement } of feeds)
+        await this.#server.define(statement.sql, `running ${statement.file} of mart "${mart.name}"`);
+      await this.#save(mart.name, hashOf(mart, plans), objectsOf(mart));
+    }
   }
 
   /**
@@ -133,15 +195,15 @@ export class Marts {
   }
 
   /** A materialized view sees only what is inserted from now on; what is there already comes through its own select. */
-  async #backfill(mart: Mart, view: string, target: string): Promise<void> {
+  async #backfill(mart: Mart, view: string, target: string, database = this.#databases.views): Promise<void> {
     const [row] = await this.#server.rows<{ as_select: string }>(
       'select as_select from system.tables where database = {database:String} and name = {name:String}',
       `reading ${view} of mart "${mart.name}"`,
-      { database: this.#databases.views, name: view },
+      { database, name: view },
     );
     if (row === undefined) throw invalid(mart.name, `has lost ${view} while it was made`);
     await this.#server.longCommand(
-      `insert into ${qualified(this.#databases.views, target)} ${row.as_select}`,
+      `insert into ${qualified(database, target)} ${row.as_select}`,
       `filling ${target} of mart "${mart.name}"`,
     );
   }
@@ -185,6 +247,13 @@ export class Marts {
       `saving the state of mart "${name}"`,
     );
   }
+}
+
+function hashOf(mart: Mart, plans: ReadonlyMap<string, TablePlan>): string {
+  const types = mart.sources.flatMap(({ id }) =>
+    (plans.get(id)?.columns ?? []).map(({ name, stored }) => `${id}.${name} ${stored.type}`),
+  );
+  return martHash(mart, types);
 }
 
 /** `Int` is any whole number, `Date` any date or moment, `String` any text. */

@@ -157,5 +157,10 @@ export function identityNotFull(relation: Relation, reason: string): WalhouseErr
 }
 
 function noIdentity(relation: Relation, what: string, why: string, fix: string): WalhouseError {
-  return new WalhouseError('table_no_identity', { what: `${relation.id} ${what}`, why, fix });
+  return new WalhouseError('table_no_identity', {
+    what: `${relation.id} ${what}`,
+    why,
+    fix,
+    table: relation.id,
+  });
 }

@@ -4,15 +4,16 @@ import { WalhouseError } from '../pipeline/errors.js';
 import { failpoint } from '../pipeline/failpoint.js';
 import type { Log } from '../pipeline/log.js';
 import type { Lsn } from '../pipeline/lsn.js';
-import type { Relation } from '../pipeline/relation.js';
-import type { Batch, Checkpoint, Sink, SnapshotWriter, StoredTable } from '../pipeline/sink.js';
+import { rowsRewritten, type Relation } from '../pipeline/relation.js';
+import type { Attached, Batch, Checkpoint, Sink, SnapshotWriter, StoredTable } from '../pipeline/sink.js';
 import { AUDIT_COLUMNS, auditTable, auditView } from './audit.js';
 import { RowBatch, type TableRows } from './batch.js';
 import { Checkpoints } from './checkpoint.js';
-import { quoteName } from './identifier.js';
+import { quoteName, quoteString } from './identifier.js';
 import { complete } from './incomplete.js';
 import { landingTable, tableView, truncateLanding } from './landing.js';
 import { objectsOf, parseMart, type MartFiles } from './mart-files.js';
+import { NEXT_PREFIX, type MartStage } from './mart-stage.js';
 import { Marts } from './marts.js';
 import { databasesFor, Names, type Databases } from './names.js';
 import { planTable, type ColumnOptions, type TablePlan } from './plan.js';
@@ -21,8 +22,10 @@ import type { Retention } from './retention.js';
 import { BufferPool } from './row-buffer.js';
 import { Server } from './server.js';
 import { SnapshotRows } from './snapshot-rows.js';
-import { StoredTables } from './stored-tables.js';
+import { Stage, nextTable, obsoleteBelow } from './stage.js';
+import { StoredTables, type KnownTable } from './stored-tables.js';
 import { formatMicros } from './times.js';
+import { atLeast, VERSION_MIN } from './version.js';
 
 export interface SinkTable {
   readonly retention?: Retention | undefined;
@@ -45,8 +48,6 @@ export interface SinkOptions {
   readonly insertTimeoutMs?: number;
 }
 
-/** TTL and Decimal arithmetic as it is used here came with 25.7; 25.8 is the first long-term release after it. */
-const VERSION_MIN = [25, 8] as const;
 /** How many tables of one batch are inserted at once. */
 const INSERTS_AT_ONCE = 2;
 
@@ -69,6 +70,7 @@ class ClickHouseSink implements Sink {
   readonly #plans = new Map<Relation, TablePlan>();
   readonly #complete = new Map<string, TablePlan>();
   #making: Promise<unknown> = Promise.resolve();
+  readonly #stages = new Map<string, { readonly stage: Stage; readonly marts: readonly MartStage[] }>();
 
   constructor(options: SinkOptions) {
     this.#options = options;
@@ -88,6 +90,7 @@ class ClickHouseSink implements Sink {
   async open(): Promise<void> {
     this.#plans.clear();
     this.#complete.clear();
+    this.#stages.clear();
     await this.#refuseOldServer();
     await this.#createDatabases();
     await this.#checkpoints.open();
@@ -112,38 +115,111 @@ class ClickHouseSink implements Sink {
     for (const relation of relations) this.#plan(relation);
   }
 
+  async openStage(relation: Relation, live: boolean): Promise<void> {
+    const plan = this.#plan(relation);
+    await this.#dropStage(plan.id);
+    const stage = new Stage(relation, plan, this.#databases, live);
+    if (!live) {
+      await this.#stored.save({ ...(await this.#known(plan.id)), state: 'snapshotting' });
+      await this.#quarantine.clear(plan.id);
+    }
+    await stage.create(this.#server);
+    if (plan.history) await this.#server.define(auditTable(plan), `preparing ${plan.id} for its snapshot`);
+    this.#stages.set(plan.id, { stage, marts: await this.#marts.openStages(plan) });
+  }
+
   async beginSnapshot(relation: Relation, consistentPoint: Lsn): Promise<SnapshotWriter> {
     const plan = this.#plan(relation);
-    const doing = `preparing ${plan.id} for its snapshot`;
-    this.#complete.delete(plan.id);
-    await this.#stored.save(plan.id, 'snapshotting', consistentPoint);
-    await this.#marts.dropOver(plan.id);
-    await this.#server.define(`drop view if exists ${plan.view} sync`, doing);
-    await this.#server.define(`drop table if exists ${plan.landing} sync`, doing);
-    await this.#quarantine.clear(plan.id);
-    await this.#server.define(landingTable(plan), doing);
-    if (plan.history) await this.#server.define(auditTable(plan), doing);
-    const takenAt = formatMicros(BigInt(Date.now()) * 1000n);
+    if (this.#stages.get(plan.id)?.stage.relation !== relation) await this.openStage(relation, false);
+    const { stage } = this.#stages.get(plan.id)!;
     return new SnapshotRows({
-      plan,
+      plan: stage.staged,
       server: this.#server,
       quarantine: this.#quarantine,
       pool: this.#pool,
       consistentPoint,
-      takenAt,
+      takenAt: formatMicros(BigInt(Date.now()) * 1000n),
     });
   }
 
-  async endSnapshot(relation: Relation, consistentPoint: Lsn): Promise<void> {
-    const plan = this.#plan(relation);
-    await this.#show(plan);
-    await this.#stored.save(plan.id, 'streaming', consistentPoint, definitionHash(plan));
+  stageSpoilt(relation: Relation): boolean {
+    return this.#stages.get(relation.id)?.stage.spoilt ?? true;
   }
 
-  async attach(relation: Relation): Promise<void> {
-    const plan = this.#plan(relation);
-    if ((await this.#stored.definition(plan.id)) !== definitionHash(plan)) throw otherDefinition(plan);
+  stageHasMarts(relation: Relation): boolean {
+    return (this.#stages.get(relation.id)?.marts.length ?? 0) > 0;
+  }
+
+  async endSnapshot(relation: Relation, consistentPoint: Lsn): Promise<void> {
+    const { stage, marts } = this.#stages.get(relation.id)!;
+    const { plan } = stage;
+    const doing = `showing the new copy of ${plan.id}`;
+    stage.filled = true;
+    await stage.settle(this.#server, this.#pool, this.#quarantine);
+    const definition = definitionHash(plan);
+    const next = await this.#identity(`${NEXT_PREFIX}${plan.name}`);
+    const known = await this.#known(plan.id);
+    const snapshotLsn = consistentPoint;
+    const stamp = relation.stamp ?? '';
+    await this.#stored.save({
+      ...known,
+      state: 'switching',
+      snapshotLsn,
+      switchingTo: `${next} ${definition}`,
+      stamp,
+    });
+    failpoint('before_switch');
+    await this.#marts.switchStages(marts);
+    failpoint('between_switches');
+    const there = await this.#identity(plan.name);
+    await this.#server.define(
+      there === null
+        ? `rename table ${stage.staged.landing} to ${plan.landing}`
+        : `exchange tables ${stage.staged.landing} and ${plan.landing}`,
+      doing,
+    );
+    // From here on batches go to the readers' name alone.
+    this.#stages.delete(plan.id);
+    this.#plans.set(relation, plan);
+    this.#complete.set(plan.id, plan);
+    await this.#marts.resume(marts, this.#complete);
     await this.#show(plan);
+    failpoint('after_switch');
+    await this.#quarantine.clear(plan.id, obsoleteBelow(consistentPoint));
+    await this.#stored.save({
+      id: plan.id,
+      state: 'streaming',
+      snapshotLsn,
+      definition,
+      switchingTo: '',
+      stamp,
+    });
+    await this.#server.define(`drop table if exists ${stage.staged.landing} sync`, doing);
+    await this.#marts.dropStages(marts);
+  }
+
+  async attach(relation: Relation): Promise<Attached> {
+    const plan = this.#plan(relation);
+    const known = await this.#finishSwitch(await this.#known(plan.id), plan);
+    const definition = definitionHash(plan);
+    const fits = known.definition === definition && !rowsRewritten(known.stamp, relation.stamp);
+    const live = fits && (known.state === 'streaming' || known.state === 'resync');
+    const rebuilt = live ? await this.#show(plan) : false;
+    if (live && known.stamp !== (relation.stamp ?? ''))
+      await this.#stored.save({ ...known, stamp: relation.stamp ?? '' });
+    return { live, stale: !live || known.state === 'resync', rebuilt, snapshotLsn: known.snapshotLsn };
+  }
+
+  async markStale(ids: readonly string[], copy: 'fit' | 'unfit'): Promise<void> {
+    for (const known of await this.#stored.load()) {
+      if (!ids.includes(known.id)) continue;
+      if (copy === 'unfit') await this.#stored.save({ ...known, state: 'stopped' });
+      else if (known.state === 'streaming') await this.#stored.save({ ...known, state: 'resync' });
+    }
+  }
+
+  async forgetCheckpoint(): Promise<void> {
+    await this.#checkpoints.forget();
   }
 
   openBatch(): Batch {
@@ -166,7 +242,9 @@ class ClickHouseSink implements Sink {
     for (const result of results) if (result.status === 'rejected') throw result.reason;
     if (batch.truncation !== null) {
       const { plan, version, committedAt } = batch.truncation;
-      await this.#server.longCommand(truncateLanding(plan, version, committedAt), `truncating ${plan.id}`);
+      for (const copy of this.#copies(plan))
+        await this.#server.longCommand(truncateLanding(copy, version, committedAt), `truncating ${plan.id}`);
+      this.#stages.get(plan.id)?.stage.truncated();
       // A row put back later must not outlive the truncate that it came before.
       await this.#quarantine.clear(plan.id, version);
     }
@@ -183,21 +261,79 @@ class ClickHouseSink implements Sink {
   }
 
   async #storeTable(batch: RowBatch, { plan, out, incomplete, audit }: TableRows): Promise<void> {
+    const stage = this.#stages.get(plan.id)?.stage;
     if (incomplete.length > 0) {
-      const refused = await complete(plan, out, incomplete, this.#server);
+      if (stage !== undefined && !stage.live) stage.postpone(incomplete);
+      else {
+        const refused = await complete(plan, out, incomplete, this.#server);
+        batch.quarantined.push(...refused);
+        await this.#quarantine.add(refused);
+      }
       // From here on they are in the batch's own bytes, should it have to be stored again.
       incomplete.length = 0;
-      batch.quarantined.push(...refused);
-      await this.#quarantine.add(refused);
     }
     const doing = `storing rows of ${plan.id}`;
     if (audit !== null && audit.out.rows > 0)
       await this.#server.insert(plan.auditRows, AUDIT_COLUMNS, audit.out.written(), doing);
-    if (out.rows > 0) await this.#server.insert(plan.landing, plan.insertColumns, out.written(), doing);
+    if (out.rows === 0) return;
+    for (const { landing } of this.#copies(plan))
+      await this.#server.insert(landing, plan.insertColumns, out.written(), doing);
   }
 
-  /** Views, and marts whose tables are all there. */
-  async #show(plan: TablePlan): Promise<void> {
+  /** Where the rows of a table go now: what people read, the stage beside it, or both. */
+  #copies(plan: TablePlan): TablePlan[] {
+    const stage = this.#stages.get(plan.id)?.stage;
+    if (stage === undefined) return [plan];
+    return stage.live ? [plan, stage.staged] : [stage.staged];
+  }
+
+  async #dropStage(id: string): Promise<void> {
+    const before = this.#stages.get(id);
+    if (before === undefined) return;
+    this.#stages.delete(id);
+    await this.#marts.dropStages(before.marts);
+    await this.#server.define(
+      `drop table if exists ${before.stage.staged.landing} sync`,
+      `dropping a copy of ${id} that was not finished`,
+    );
+  }
+
+  async #known(id: string): Promise<KnownTable> {
+    const known = await this.#stored.find(id);
+    return (
+      known ?? { id, state: 'snapshotting', snapshotLsn: 0n, definition: '', switchingTo: '', stamp: '' }
+    );
+  }
+
+  /** A switch that was cut off has happened once the readers' table is the new copy; otherwise it begins again. */
+  async #finishSwitch(known: KnownTable, plan: TablePlan): Promise<KnownTable> {
+    if (known.state !== 'switching') return known;
+    const [uuid, definition] = known.switchingTo.split(' ');
+    const done = (await this.#identity(plan.name)) === uuid;
+    const settled: KnownTable = done
+      ? { ...known, state: 'streaming', definition: definition!, switchingTo: '' }
+      : { ...known, state: known.definition === '' ? 'snapshotting' : 'resync', switchingTo: '' };
+    await this.#stored.save(settled);
+    if (done)
+      await this.#server.define(
+        `drop table if exists ${nextTable(plan, this.#databases)} sync`,
+        `dropping the former copy of ${plan.id}`,
+      );
+    return settled;
+  }
+
+  /** The UUID of a landing table, which stays with its rows whatever they are called; null when there is none. */
+  async #identity(name: string): Promise<string | null> {
+    const [row] = await this.#server.rows<{ uuid: string }>(
+      `select toString(uuid) as uuid from system.tables
+        where database = ${quoteString(this.#databases.landing)} and name = ${quoteString(name)}`,
+      `looking for ${name}`,
+    );
+    return row?.uuid ?? null;
+  }
+
+  /** Views, and marts whose tables are all there; whether any mart was made. */
+  async #show(plan: TablePlan): Promise<boolean> {
     const doing = `showing ${plan.id}`;
     if (plan.history) {
       await this.#server.define(auditTable(plan), doing);
@@ -208,7 +344,7 @@ class ClickHouseSink implements Sink {
     // Two tables may be complete at the same moment, and a mart over both is made once.
     const made = this.#making.then(() => this.#marts.ensure(this.#complete));
     this.#making = made.catch(() => undefined);
-    await made;
+    return made;
   }
 
   #plan(relation: Relation): TablePlan {
@@ -245,8 +381,7 @@ class ClickHouseSink implements Sink {
       'asking for its version',
     );
     const version = row?.version ?? '';
-    const [major = 0, minor = 0] = version.split('.').map(Number);
-    if (major > VERSION_MIN[0] || (major === VERSION_MIN[0] && minor >= VERSION_MIN[1])) return;
+    if (atLeast(version)) return;
     throw new WalhouseError('sink_unsupported', {
       what: `ClickHouse is ${version}.`,
       why: 'Rows would not expire as they should: dates past 2106 cannot decide it there.',
@@ -277,14 +412,6 @@ function definitionHash({ relation, ...plan }: TablePlan): string {
   const columns = relation.columns.map((column) => ({ ...column, comment: null }));
   const bare = { ...plan, relation: { ...relation, columns, comment: '' } };
   return createHash('sha256').update(landingTable(bare)).digest('hex');
-}
-
-function otherDefinition(plan: TablePlan): WalhouseError {
-  return new WalhouseError('schema_changed', {
-    what: `${plan.id} has other columns, another key or another retention than when it was snapshotted.`,
-    why: 'Its table in ClickHouse was made for the former ones.',
-    fix: `walhouse resync ${plan.id}`,
-  });
 }
 
 function missingSource(mart: string, id: string): WalhouseError {

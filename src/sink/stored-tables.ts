@@ -1,5 +1,4 @@
-import type { Lsn } from '../pipeline/lsn.js';
-import type { StoredTable, TableState } from '../pipeline/sink.js';
+import type { StoredState, StoredTable } from '../pipeline/sink.js';
 import { DURABLE } from './durability.js';
 import { qualified } from './identifier.js';
 import type { Server } from './server.js';
@@ -18,9 +17,11 @@ export class StoredTables {
     await this.#server.define(
       `create table if not exists ${this.#table} (
         id String comment 'The source table',
-        state LowCardinality(String) comment 'snapshotting, streaming or stopped',
+        state LowCardinality(String) comment 'streaming, resync, switching, snapshotting or stopped',
         snapshot_lsn UInt64 comment 'The consistent point of its snapshot',
         definition String comment 'Hash of how its landing table was made',
+        switching_to String comment 'The identity of the copy that is about to take its place, and its hash',
+        stamp String comment 'Tells whether the source has rewritten its rows',
         saved_at DateTime64(6, 'UTC') default now64(6, 'UTC')
       ) engine = ReplacingMergeTree(saved_at)
       order by id
@@ -28,31 +29,65 @@ export class StoredTables {
       comment 'How far each table has come'`,
       'creating the table of tables',
     );
+    for (const column of ['switching_to', 'stamp']) {
+      await this.#server.define(
+        `alter table ${this.#table} add column if not exists ${column} String after definition`,
+        'adding to the table of tables',
+      );
+    }
   }
 
-  async load(): Promise<StoredTable[]> {
-    const rows = await this.#server.rows<{ id: string; state: TableState; snapshot_lsn: string }>(
-      `select id, state, toString(snapshot_lsn) as snapshot_lsn from ${this.#table} final`,
+  async load(): Promise<KnownTable[]> {
+    const rows = await this.#server.rows<{
+      id: string;
+      state: StoredState;
+      snapshot_lsn: string;
+      definition: string;
+      switching_to: string;
+      stamp: string;
+    }>(
+      `select id, state, toString(snapshot_lsn) as snapshot_lsn, definition, switching_to, stamp from ${this.#table} final`,
       'reading the state of the tables',
     );
-    return rows.map((row) => ({ id: row.id, state: row.state, snapshotLsn: BigInt(row.snapshot_lsn) }));
+    return rows.map((row) => ({
+      id: row.id,
+      state: row.state,
+      snapshotLsn: BigInt(row.snapshot_lsn),
+      definition: row.definition,
+      switchingTo: row.switching_to,
+      stamp: row.stamp,
+    }));
   }
 
-  /** The hash that was saved with the table's newest state; null when nothing was. */
-  async definition(id: string): Promise<string | null> {
-    const [row] = await this.#server.rows<{ definition: string }>(
-      `select definition from ${this.#table} final where id = {id:String}`,
-      `reading the state of ${id}`,
-      { id },
-    );
-    return row?.definition ?? null;
+  async find(id: string): Promise<KnownTable | null> {
+    return (await this.load()).find((table) => table.id === id) ?? null;
   }
 
-  async save(id: string, state: TableState, snapshotLsn: Lsn, definition = ''): Promise<void> {
+  async save(table: KnownTable): Promise<void> {
+    const { id, state, snapshotLsn, definition, switchingTo, stamp } = table;
     await this.#server.insertRows(
       this.#table,
-      [{ id, state, snapshot_lsn: snapshotLsn.toString(), definition }],
+      [
+        {
+          id,
+          state,
+          snapshot_lsn: snapshotLsn.toString(),
+          definition,
+          switching_to: switchingTo,
+          stamp,
+        },
+      ],
       `saving the state of ${id}`,
     );
   }
+}
+
+/** A row of the table of tables. */
+export interface KnownTable extends StoredTable {
+  /** Hash of how its landing table was made; empty while there is none. */
+  readonly definition: string;
+  /** While `switching`: which copy (its UUID) takes the place, and the copy's hash. */
+  readonly switchingTo: string;
+  /** The relation's stamp when its rows were last known to be these; empty when it had none. */
+  readonly stamp: string;
 }

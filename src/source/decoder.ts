@@ -26,6 +26,7 @@ export function schemaChanged(relation: Relation, difference: string): WalhouseE
     what: `the columns of ${relation.id} are not those the catalog showed: ${difference}.`,
     why: 'Values could end up in the wrong column.',
     fix: `walhouse resync ${relation.id}`,
+    table: relation.id,
   });
 }
 
@@ -35,6 +36,7 @@ export function identityLost(relation: Relation): WalhouseError {
     what: `a change of ${relation.id} came without the old value of its key (${columns}).`,
     why: 'Without it the changed row cannot be told from others.',
     fix: `alter table ${relation.id} replica identity full, then walhouse resync ${relation.id}`,
+    table: relation.id,
   });
 }
 

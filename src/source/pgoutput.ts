@@ -1,7 +1,10 @@
 import type { ChangeHandler } from '../pipeline/change.js';
+import { WalhouseError } from '../pipeline/errors.js';
 import type { Relation } from '../pipeline/relation.js';
+import type { Since } from '../pipeline/source.js';
 import { ABSENT, NULL, Tuple } from '../pipeline/tuple.js';
 import { decodeFailed, hasKey, identityLost, oldImage, schemaChanged, type Decoder } from './decoder.js';
+import { SinceGate } from './since-gate.js';
 
 /** Microseconds from 1970-01-01 to 2000-01-01, where Postgres counts from. */
 const POSTGRES_EPOCH_US = 946_684_800_000_000n;
@@ -38,7 +41,9 @@ export class PgoutputDecoder implements Decoder {
   readonly #handler: ChangeHandler;
   readonly #relations: ReadonlyMap<string, Relation>;
   readonly #oids: ReadonlyMap<number, Relation>;
-  readonly #wires = new Map<number, Wire | null>();
+  /** An error: described in a layout that is not the catalog's, which is fine for changes of before the table's snapshot. */
+  readonly #wires = new Map<number, Wire | WalhouseError | null>();
+  readonly #gate: SinceGate;
   readonly #row = new Tuple();
   readonly #old = new Tuple();
   #bytes: Buffer = Buffer.alloc(0);
@@ -49,8 +54,9 @@ export class PgoutputDecoder implements Decoder {
   #committedAtUs = 0n;
   #xid = 0;
 
-  constructor(relations: readonly Relation[], handler: ChangeHandler) {
+  constructor(relations: readonly Relation[], handler: ChangeHandler, since?: Since) {
     this.#handler = handler;
+    this.#gate = new SinceGate(relations, since);
     this.#relations = new Map(relations.map((relation) => [relation.id, relation]));
     this.#oids = new Map(relations.map((relation) => [relation.oid, relation]));
   }
@@ -60,6 +66,17 @@ export class PgoutputDecoder implements Decoder {
   }
 
   decode(message: Buffer): void {
+    try {
+      this.#decode(message);
+    } catch (error) {
+      if (!(error instanceof WalhouseError) || !this.#gate.excuses(error)) throw error;
+      // The description is sent once; each change that relies on it is judged by its own position.
+      if (message[0] === RELATION) this.#wires.set(message.readUInt32BE(1), error);
+      else this.#pass();
+    }
+  }
+
+  #decode(message: Buffer): void {
     this.#bytes = message;
     this.#at = 1;
     switch (message[0]) {
@@ -94,6 +111,7 @@ export class PgoutputDecoder implements Decoder {
     this.#xid = this.#bytes.readUInt32BE(17);
     this.#open = true;
     this.#told = false;
+    this.#gate.begin(this.#commitLsn);
   }
 
   #commit(): void {
@@ -116,6 +134,12 @@ export class PgoutputDecoder implements Decoder {
       committedAtUs: this.#committedAtUs,
       xid: this.#xid,
     });
+  }
+
+  /** A change that does not count keeps its place in the transaction: versions are the same on every delivery. */
+  #pass(): void {
+    this.#tell();
+    this.#handler.passed?.();
   }
 
   #insert(): void {
@@ -178,6 +202,11 @@ export class PgoutputDecoder implements Decoder {
     this.#at += 4;
     const wire = this.#wires.get(oid);
     if (wire === undefined) throw this.#failed('a change of a table that was not described');
+    if (wire instanceof WalhouseError) throw wire;
+    if (wire !== null && this.#gate.passes(wire.relation)) {
+      this.#pass();
+      return null;
+    }
     return wire;
   }
 

@@ -2,7 +2,15 @@ import type { ClientBase, Pool } from 'pg';
 import type { Log } from '../pipeline/log.js';
 import { lsnFrom, type Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
-import type { ChangeStream, SlotState, Snapshot, Source, SourceIdentity } from '../pipeline/source.js';
+import type {
+  ChangeStream,
+  Since,
+  SlotState,
+  Snapshot,
+  Source,
+  SourceIdentity,
+  Survey,
+} from '../pipeline/source.js';
 import { readRelations } from './catalog.js';
 import { closePool, connect, destroy, openPool, parseTarget, type Target } from './connection.js';
 import { ensurePublication } from './publication.js';
@@ -11,6 +19,7 @@ import { createSlot, dropSlot, readSlot, slotHolder, type ExportedSnapshot, type
 import { PostgresSnapshot } from './snapshot.js';
 import { sourceError } from './source-error.js';
 import { PostgresStream } from './stream.js';
+import { survey } from './survey.js';
 
 const SILENT_AFTER_MS = 60_000;
 /** A slot waits for every open transaction; after so long somebody is told which. */
@@ -101,6 +110,15 @@ export class PostgresSource implements Source, PostgresSourceFacts {
     });
   }
 
+  /** Those that can be followed become the tables of the publication and of the stream. */
+  survey(): Promise<Survey> {
+    return this.#named(async () => {
+      const found = await this.#withClient((client) => survey(client, this.#options.tables));
+      this.#relations = found.relations;
+      return found;
+    });
+  }
+
   /**
    * Under wal2json there is nothing to do: it ignores publications, and its tables are named when the stream starts.
    */
@@ -143,7 +161,7 @@ export class PostgresSource implements Source, PostgresSourceFacts {
     });
   }
 
-  openStream(relations: readonly Relation[]): ChangeStream {
+  openStream(relations: readonly Relation[], since?: Since): ChangeStream {
     const { url, slot, publication, log } = this.#options;
     const stream = new PostgresStream({
       url,
@@ -152,6 +170,7 @@ export class PostgresSource implements Source, PostgresSourceFacts {
       publication,
       plugin: () => this.#named(() => this.#decide()),
       relations,
+      since,
       log,
       silentAfterMs: this.#options.silentAfterMs ?? SILENT_AFTER_MS,
       readSlot: () => this.slot(),

@@ -6,7 +6,7 @@ import { WalhouseError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import { formatLsn, lsnFrom, type Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
-import type { ChangeStream } from '../pipeline/source.js';
+import type { ChangeStream, Since } from '../pipeline/source.js';
 import { clientConfig, socketOf, type Target } from './connection.js';
 import { identityLost, type Decoder } from './decoder.js';
 import { Gulp } from './gulp.js';
@@ -37,6 +37,7 @@ export interface StreamOptions {
   readonly publication: string;
   readonly plugin: () => Promise<Plugin>;
   readonly relations: readonly Relation[];
+  readonly since?: Since | undefined;
   readonly log: Log;
   /** A connection that says nothing for so long, although it was pinged, is given up. */
   readonly silentAfterMs: number;
@@ -152,8 +153,8 @@ export class PostgresStream implements ChangeStream {
     if (this.#ended) return;
     this.#decoder =
       name === 'pgoutput'
-        ? new PgoutputDecoder(options.relations, handler)
-        : new Wal2jsonDecoder(options.relations, handler);
+        ? new PgoutputDecoder(options.relations, handler, this.#options.since)
+        : new Wal2jsonDecoder(options.relations, handler, this.#options.since);
     const plugin = new StreamPlugin({
       plugin: name,
       command: (numbersAsStrings) =>

@@ -1,9 +1,11 @@
 import type { ChangeHandler } from '../pipeline/change.js';
 import type { Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
+import type { Since } from '../pipeline/source.js';
 import { Tuple } from '../pipeline/tuple.js';
 import { hasKey, identityLost, oldImage, type Decoder } from './decoder.js';
 import { JsonScanner } from './json-scanner.js';
+import { SinceGate } from './since-gate.js';
 import type { TableShape } from './wal2json-table.js';
 import { shapeLookup } from './wal2json-table.js';
 
@@ -23,6 +25,7 @@ const UPDATE = 0x55;
 export class Wal2jsonDecoder implements Decoder {
   readonly #handler: ChangeHandler;
   readonly #shapeOf: (scanner: JsonScanner) => TableShape | null;
+  readonly #gate: SinceGate;
   readonly #scanner = new JsonScanner();
   readonly #row = new Tuple();
   readonly #old = new Tuple();
@@ -35,8 +38,9 @@ export class Wal2jsonDecoder implements Decoder {
   #truncated: Relation[] = [];
   #truncateLsn: Lsn = 0n;
 
-  constructor(relations: readonly Relation[], handler: ChangeHandler) {
+  constructor(relations: readonly Relation[], handler: ChangeHandler, since?: Since) {
     this.#handler = handler;
+    this.#gate = new SinceGate(relations, since);
     this.#shapeOf = shapeLookup(relations);
   }
 
@@ -45,6 +49,15 @@ export class Wal2jsonDecoder implements Decoder {
   }
 
   decode(message: Buffer): void {
+    try {
+      this.#decode(message);
+    } catch (error) {
+      if (!this.#gate.excuses(error)) throw error;
+      this.#pass();
+    }
+  }
+
+  #decode(message: Buffer): void {
     const scanner = this.#scanner;
     scanner.reset(message);
     if (!scanner.matches(PREAMBLE) || message[ACTION_AT + 1] !== 0x22) throw scanner.failed('no action');
@@ -91,6 +104,7 @@ export class Wal2jsonDecoder implements Decoder {
     this.#xid = xid;
     this.#open = true;
     this.#told = false;
+    this.#gate.begin(commitLsn);
   }
 
   #commit(): void {
@@ -119,6 +133,12 @@ export class Wal2jsonDecoder implements Decoder {
       committedAtUs: this.#committedAtUs,
       xid: this.#xid,
     });
+  }
+
+  /** A change that does not count keeps its place in the transaction: versions are the same on every delivery. */
+  #pass(): void {
+    this.#tell();
+    this.#handler.passed?.();
   }
 
   #insert(): void {
@@ -172,7 +192,9 @@ export class Wal2jsonDecoder implements Decoder {
     if (!this.#open) throw scanner.failed('a change outside a transaction');
     if (lsn !== this.#truncateLsn && this.#truncated.length > 0) this.#flushTruncate();
     this.#truncateLsn = lsn;
-    if (shape !== null) this.#truncated.push(shape.relation);
+    if (shape === null) return;
+    if (this.#gate.passes(shape.relation)) this.#pass();
+    else this.#truncated.push(shape.relation);
   }
 
   #flushTruncate(): void {
@@ -186,7 +208,12 @@ export class Wal2jsonDecoder implements Decoder {
   #table(): TableShape | null {
     const scanner = this.#scanner;
     for (let key = scanner.key(); key !== null; key = scanner.key()) {
-      if (key === 'schema') return this.#shapeOf(scanner);
+      if (key === 'schema') {
+        const shape = this.#shapeOf(scanner);
+        if (shape === null || !this.#gate.passes(shape.relation)) return shape;
+        this.#pass();
+        return null;
+      }
       scanner.skip();
     }
     throw scanner.failed('a change without its table');

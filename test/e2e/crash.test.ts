@@ -60,7 +60,8 @@ describe.each(decoders)('after kill -9 with %s', (decoder) => {
     'after_checkpoint',
     'after_confirm',
   ];
-  const snapshotting = FAILPOINTS.filter((name) => !streaming.includes(name));
+  const staging: Failpoint[] = ['stage_opened', 'stage_filled'];
+  const snapshotting = FAILPOINTS.filter((name) => ![...streaming, ...staging].includes(name));
 
   it.for(streaming)('%s, ClickHouse equals Postgres once it runs again', async (name, context) => {
     if (decoder === 'wal2json' && !inject('servers').hasWal2json) context.skip();

@@ -1,6 +1,13 @@
 import type { TransactionStart } from '../../src/pipeline/change.js';
 import type { Relation } from '../../src/pipeline/relation.js';
-import type { Batch, Checkpoint, Sink, SnapshotWriter, StoredTable } from '../../src/pipeline/sink.js';
+import type {
+  Attached,
+  Batch,
+  Checkpoint,
+  Sink,
+  SnapshotWriter,
+  StoredTable,
+} from '../../src/pipeline/sink.js';
 import type { Tuple } from '../../src/pipeline/tuple.js';
 
 /** One change as the sink was handed it: `commit:ordinal:op:first column`. */
@@ -40,8 +47,28 @@ export class MemorySink implements Sink {
     return Promise.resolve();
   }
 
-  attach(): Promise<void> {
+  openStage(): Promise<void> {
     return Promise.resolve();
+  }
+
+  stageSpoilt(): boolean {
+    return false;
+  }
+
+  stageHasMarts(): boolean {
+    return false;
+  }
+
+  markStale(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  forgetCheckpoint(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  attach(): Promise<Attached> {
+    return Promise.resolve({ live: true, stale: false, rebuilt: false, snapshotLsn: 0n });
   }
 
   openBatch(): Batch {

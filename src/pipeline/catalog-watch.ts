@@ -1,0 +1,69 @@
+import { rowsRewritten, type Relation } from './relation.js';
+import type { Log } from './log.js';
+import type { Source, Survey } from './source.js';
+
+/**
+ * Looks at the source's catalog every so often, since much of what changes a table leaves no trace in its stream: a rewrite of its
+ * rows, a rename, a new comment, a table that can be followed again.
+ */
+export class CatalogWatch {
+  readonly #timer: NodeJS.Timeout;
+  readonly #source: Source;
+  readonly #log: Log;
+  readonly #onChange: (tables: readonly string[]) => void;
+  readonly #before: ReadonlyMap<string, string>;
+  readonly #relations: ReadonlyMap<string, Relation>;
+  #looking: Promise<void> | null = null;
+
+  constructor(options: {
+    source: Source;
+    survey: Survey;
+    everyMs: number;
+    log: Log;
+    /** Called with what is not as it was, until the watch is closed. */
+    onChange: (tables: readonly string[]) => void;
+  }) {
+    this.#source = options.source;
+    this.#log = options.log;
+    this.#onChange = options.onChange;
+    this.#before = looksOf(options.survey);
+    this.#relations = new Map(options.survey.relations.map((relation) => [relation.id, relation]));
+    this.#timer = setInterval(() => {
+      this.#looking ??= this.#look().finally(() => (this.#looking = null));
+    }, options.everyMs);
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#looking;
+  }
+
+  async #look(): Promise<void> {
+    try {
+      const survey = await this.#source.survey();
+      const now = looksOf(survey);
+      const changed = [...now].filter(([id, look]) => this.#before.get(id) !== look).map(([id]) => id);
+      for (const relation of survey.relations) {
+        const before = this.#relations.get(relation.id);
+        if (
+          before !== undefined &&
+          !changed.includes(relation.id) &&
+          rowsRewritten(before.stamp, relation.stamp)
+        )
+          changed.push(relation.id);
+      }
+      if (changed.length > 0) this.#onChange(changed);
+    } catch (error) {
+      // The stream notices a source that is away.
+      this.#log.debug({ err: error }, 'looking at the catalog failed');
+    }
+  }
+}
+
+/** What matters of each table, as text; of one that cannot be followed, why. */
+function looksOf({ relations, problems }: Survey): Map<string, string> {
+  const looks = new Map<string, string>();
+  for (const relation of relations) looks.set(relation.id, JSON.stringify({ ...relation, stamp: null }));
+  for (const [id, error] of problems) looks.set(id, error.message);
+  return looks;
+}

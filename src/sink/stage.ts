@@ -1,0 +1,86 @@
+import type { Relation } from '../pipeline/relation.js';
+import { snapshotVersion } from '../pipeline/version.js';
+import type { Lsn } from '../pipeline/lsn.js';
+import { qualified } from './identifier.js';
+import { complete, type IncompleteRow } from './incomplete.js';
+import { landingTable } from './landing.js';
+import { NEXT_PREFIX } from './mart-stage.js';
+import type { Databases } from './names.js';
+import type { TablePlan } from './plan.js';
+import type { Quarantine } from './quarantine.js';
+import type { BufferPool } from './row-buffer.js';
+import type { Server } from './server.js';
+
+/** Rows that wait for values which the snapshot has yet to bring. */
+const PENDING_MAX = 50_000;
+
+/**
+ * A table that is filled beside the one people read: `_walhouse_next_<table>` in the landing database. Its snapshot comes by COPY while
+ * the stream fills it with the same versions as ever; which of them counts is decided by versions, so their order of arrival is not.
+ * Nothing of it survives the process: who finds one at the start makes it again.
+ */
+export class Stage {
+  readonly relation: Relation;
+  /** As the readers' table will be. */
+  readonly plan: TablePlan;
+  /** The same, standing in the stage. */
+  readonly staged: TablePlan;
+  /** The readers' table takes the changes as well. */
+  readonly live: boolean;
+  /** All rows of the snapshot have been stored. */
+  filled = false;
+  spoilt = false;
+  pending: IncompleteRow[] = [];
+
+  constructor(relation: Relation, plan: TablePlan, databases: Databases, live: boolean) {
+    this.relation = relation;
+    this.plan = plan;
+    this.staged = { ...plan, landing: nextTable(plan, databases) };
+    this.live = live;
+  }
+
+  async create(server: Server): Promise<void> {
+    const doing = `preparing a new copy of ${this.plan.id}`;
+    await server.define(`drop table if exists ${this.staged.landing} sync`, doing);
+    await server.define(landingTable(this.staged), doing);
+  }
+
+  /**
+   * A truncate hides what is there, and what the snapshot brings later would escape it. (The table's lock makes this rare:
+   * a truncate waits for a COPY that has begun.)
+   */
+  truncated(): void {
+    if (!this.filled) this.spoilt = true;
+  }
+
+  /** Rows whose large values are not here yet wait until they are. */
+  postpone(rows: readonly IncompleteRow[]): void {
+    if (this.pending.length + rows.length > PENDING_MAX) {
+      this.spoilt = true;
+      this.pending = [];
+      return;
+    }
+    this.pending.push(...rows);
+  }
+
+  /** Stores the rows that waited. */
+  async settle(server: Server, pool: BufferPool, quarantine: Quarantine): Promise<void> {
+    if (this.pending.length === 0) return;
+    const out = pool.take();
+    const refused = await complete(this.staged, out, this.pending, server);
+    const doing = `storing rows of ${this.plan.id}`;
+    if (out.rows > 0) await server.insert(this.staged.landing, this.plan.insertColumns, out.written(), doing);
+    await quarantine.add(refused);
+    this.pending = [];
+    pool.give(out);
+  }
+}
+
+export function nextTable(plan: TablePlan, databases: Databases): string {
+  return qualified(databases.landing, `${NEXT_PREFIX}${plan.name}`);
+}
+
+/** What a snapshot taken at `consistentPoint` makes obsolete has versions below this. */
+export function obsoleteBelow(consistentPoint: Lsn): string {
+  return snapshotVersion(consistentPoint).toString();
+}
