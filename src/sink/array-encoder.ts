@@ -7,6 +7,9 @@ const COMMA = 0x2c;
 const QUOTE = 0x22;
 const SINGLE_QUOTE = 0x27;
 const BACKSLASH = 0x5c;
+const ONE = 0x31;
+const TRUE = Buffer.from('true');
+const FALSE = Buffer.from('false');
 const NULL_TEXT = Buffer.from('NULL');
 
 /** An array's elements: arrays themselves, or values of one type. */
@@ -25,7 +28,7 @@ let encoded = Buffer.alloc(2 * 1024 + VALUE_ROOM);
 
 /**
  * A Postgres array as a ClickHouse one of exactly as many dimensions. Other dimensions and bounds of its own (`[0:1]={1,2}`) cannot
- * be held, a null neither. An element of one byte and its comma become at most `'\'',`, which `ARRAY_GROWTH` makes room for.
+ * be held, a null neither. An element of one byte and its comma become at most `false,`, which `ARRAY_GROWTH` makes room for.
  */
 export function arrayMapping(base: string, inner: { nested: Mapping } | Exclude<Inner, { nested: Mapping }>) {
   const known = inner as Inner;
@@ -77,7 +80,9 @@ function writeElement(inner: { element: Mapping; nullable: boolean }, out: Buffe
   const { base, encode } = inner.element;
   const size = encode(encoded, 0, plain, 0, length);
   if (size === CANNOT_HOLD) return CANNOT_HOLD;
-  const isBare = /^(Bool|U?Int|Float|Decimal)/.test(base);
+  // Inside an array ClickHouse reads no 1 and 0.
+  if (base === 'Bool') return at + (encoded[0] === ONE ? TRUE : FALSE).copy(out, at);
+  const isBare = /^(U?Int|Float|Decimal)/.test(base);
   if (isBare) return at + encoded.copy(out, at, 0, size);
   out[at++] = SINGLE_QUOTE;
   for (let i = 0; i < size; i += 1) {
