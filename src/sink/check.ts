@@ -37,7 +37,9 @@ const RIGHTS = [
   'CREATE VIEW',
   'DROP TABLE',
   'DROP VIEW',
-  'ALTER DELETE',
+  'ALTER',
+  'TRUNCATE',
+  'OPTIMIZE',
 ] as const;
 /** Less than this is little, whatever the source's size. */
 const FREE_BYTES_MIN = 5 * 1024 ** 3;

@@ -94,6 +94,12 @@ describe('a row that is put back', () => {
     expect(await visible(), 'merged').toEqual(after);
     expect(await retry(wide), 'again').toMatchObject({ put_back: 0, superseded: 0, left: 1 });
     await expect.poll(() => sink.quarantined().get(id)).toBe(1);
+
+    // A service that has not learnt of the wider column delivers everything once more.
+    await apply(sink, { commitLsn: 0x2000n, changes: first }, { commitLsn: 0x3000n, changes: second });
+    expect(await visible(), 'delivered again').toEqual(after);
+    expect(await retry(wide)).toMatchObject({ put_back: 0, left: 1 });
+    expect(await visible()).toEqual(after);
   });
 
   it('does not come back after a truncate', async () => {
