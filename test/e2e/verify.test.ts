@@ -22,12 +22,14 @@ beforeAll(async () => {
         ia int[], ta text[], r int4range, mo money, bi bit(5));
       create table by_time (at timestamptz, raw bytea, d date, price numeric(8,3), primary key (at, raw, d, price));
       create table events (id int primary key, on_day date, what text);
-      alter table events replica identity full;`,
+      alter table events replica identity full;
+      create table held (id int primary key, n numeric(5,2));`,
     tables: {
       'public.payments': {},
       'public.Odd "Names"': {},
       'public.kinds': {},
       'public.by_time': {},
+      'public.held': {},
       'public.events': { retention: { column: 'on_day', keep: '1 year' } },
     },
   });
@@ -41,10 +43,11 @@ beforeAll(async () => {
        '\\x00ff5c', 'ab', 'c ', 'd', 'calm', '{"a": 1.0}', '{"b":  9007199254740993}', '10.0.0.1', '1 mon -3 days', '24:00:00', '{1,NULL,3}', '{"a,b",NULL,"NULL",""}', '[1,5)', 12.34, B'10101'),
       (gen_random_uuid(), false, 0, 0, 0, 'NaN', -1, 'NaN', 'Infinity', '2299-12-31', '1900-01-01', '1969-12-31 23:59:59.5',
        '', '', '', '', 'it''s "odd"', 'null', 'null', '::1/64', '0', '00:00', '{}', '{}', 'empty', 0, B'00000');
-    insert into by_time select timestamptz '2000-01-01' + i * interval '0.1 second', decode(to_hex(i + 255), 'hex'), date '1999-12-30' + i, i / 8.0 from generate_series(1, 600, 17) i where length(to_hex(i + 255)) % 2 = 0;
+    insert into by_time select timestamptz '2000-01-01' + i * interval '0.1 second', decode(lpad(to_hex(i), 4, '0'), 'hex'), date '1999-12-30' + i, i / 8.0 from generate_series(1, 600, 17) i;
     insert into by_time values ('2000-01-01 00:00:00.000001', '\\x', '2000-01-01', 0), ('1969-12-31 23:59:59.999999', '\\x5c00', '1970-01-01', -0.001);
     insert into events select i, current_date - i * 10, 'day ' || i from generate_series(0, 100) i;
-    insert into events values (1000, null, 'never')`);
+    insert into events values (1000, null, 'never');
+    insert into held select i, i / 4.0 from generate_series(1, 50) i`);
   await scenario.walhouse.start();
   await scenario.applied();
 });
@@ -88,14 +91,181 @@ describe('walhouse verify', () => {
         in_flux: 0,
       });
     }
-    expect(report.tables.map((table) => table.rows_postgres)).toEqual([
-      LARGE_ROWS,
-      8,
-      3,
-      expect.any(Number),
-      38,
-    ]);
+    expect(report.tables.map((table) => table.rows_postgres)).toEqual([LARGE_ROWS, 8, 3, 38, 50, 38]);
     expect(stderr).toBe('');
     expect(code).toBe(0);
+  });
+
+  it('raises no false alarm while rows are inserted, updated, deleted and renumbered', async () => {
+    const writer = new pg.Client({ connectionString: scenario.databases.postgresUrl });
+    await writer.connect();
+    let writing = true;
+    let written = 0;
+    const write = async (): Promise<void> => {
+      for (let i = 1; writing; i += 1) {
+        const id = (i * 7919) % 150_000;
+        await writer.query(`update payments set amount = amount + 1 where id between ${id} and ${id + 5}`);
+        await writer.query(`insert into payments values (${1_000_000 + i}, ${i}, 'new', now())`);
+        await writer.query(`delete from payments where id = ${160_000 + i}`);
+        await writer.query(`update payments set id = -id where id = ${180_000 + i}`);
+        // A row that is changed all the time.
+        await writer.query(`update payments set status = 'hot ${i}' where id = 1`);
+        written = i;
+      }
+    };
+    const done = write();
+    try {
+      await expect.poll(() => written).toBeGreaterThan(20);
+      const before = written;
+      const report = await verifyOne('payments');
+      expect(written).toBeGreaterThan(before + 20);
+      expect(report).toMatchObject({ verdict: 'equal', missing: 0, extra: 0, different: 0, code: 0 });
+      // Rows did change meanwhile, and were followed to later positions.
+      expect(report.passes).toBeGreaterThan(1);
+      expect(report.in_flux).toBeLessThan(50);
+    } finally {
+      writing = false;
+      await done;
+      await writer.end();
+    }
+    await scenario.applied();
+    expect(await verifyOne('payments')).toMatchObject({ verdict: 'equal', in_flux: 0, passes: 1 });
+  });
+
+  it('finds rows that were changed, deleted and added by hand, and reads few others for it', async () => {
+    const table = landing('payments');
+    await clickhouse(
+      `alter table ${table} update amount = amount + toDecimal64('0.01', 2) where id = 777 settings mutations_sync = 2`,
+    );
+    await clickhouse(
+      `alter table ${table} update status = '' where id = 900 and status is null settings mutations_sync = 2`,
+    );
+    await clickhouse(
+      `alter table ${table} update at = addMicroseconds(at, 1) where id = 5001 settings mutations_sync = 2`,
+    );
+    await clickhouse(`alter table ${table} delete where id = 1234 settings mutations_sync = 2`);
+    await clickhouse(
+      `insert into ${table} select 77777777 as id, amount, status, at, _version, _is_deleted, _committed_at, _synced_at from ${table} as t final where t.id = 3001`,
+    );
+    const report = await verifyOne('public.payments');
+    expect(report).toMatchObject({
+      code: 1,
+      verdict: 'different',
+      missing: 1,
+      extra: 1,
+      different: 3,
+      different_columns: { amount: 1, status: 1, at: 1 },
+      samples: { missing: [['1234']], extra: [['77777777']] },
+      complete: true,
+    });
+    expect(report.samples.different.map(([id]) => id).sort()).toEqual(['5001', '777', '900']);
+    expect(report.rows_by_key).toBeGreaterThan(0);
+    expect(report.rows_by_key).toBeLessThan(report.rows_postgres / 10);
+  });
+
+  it('takes a row with a version that nothing has committed for what it is', async () => {
+    await clickhouse(
+      `insert into ${landing('held')} select id, 99 as n, _version * 1000, 0, _committed_at, _synced_at from ${landing('held')} as t final where t.id = 7`,
+    );
+    expect(await verifyOne('held')).toMatchObject({
+      code: 1,
+      verdict: 'different',
+      different: 1,
+      different_columns: { n: 1 },
+      samples: { different: [['7']] },
+      in_flux: 0,
+    });
+    await clickhouse(`alter table ${landing('held')} delete where n = 99 settings mutations_sync = 2`);
+  });
+
+  it('leaves out rows past their retention, purged or not', async () => {
+    await clickhouse(`system stop merges ${landing('events')}`);
+    await scenario.sql(
+      `insert into events values (2000, current_date - 400, 'old'), (2001, current_date - 1, 'new')`,
+    );
+    await scenario.applied();
+    const [found] = await scenario.databases.clickhouse<{ n: string }>(
+      `select count() as n from ${landing('events')} where id = 2000`,
+    );
+    expect(Number(found!.n)).toBe(1);
+    expect(await verifyOne('events')).toMatchObject({ code: 0, verdict: 'equal', rows_postgres: 39 });
+    await clickhouse(`system start merges ${landing('events')}`);
+  });
+
+  it('counts quarantined rows apart', async () => {
+    await scenario.sql(`insert into held values (100, 'NaN')`);
+    await scenario.applied();
+    expect(await verifyOne('held')).toMatchObject({
+      // The row that the hand replaced was merged away with it, or not.
+      quarantined: 1,
+      different: 0,
+      extra: 0,
+    });
+  });
+
+  it('tells the last bit of a float, the last microsecond of a key and null from an empty text', async () => {
+    const kinds = landing('kinds');
+    await clickhouse(
+      `alter table ${kinds} update f8 = 0, ia = [1, 3, NULL] where i2 = -32768 settings mutations_sync = 2`,
+    ).catch(() =>
+      clickhouse(
+        `alter table ${kinds} update f8 = 0, ia = '{1,3,NULL}' where i2 = -32768 settings mutations_sync = 2`,
+      ),
+    );
+    await clickhouse(`alter table ${kinds} update raw = '\\0' where i2 = 0 settings mutations_sync = 2`);
+    expect(await verifyOne('kinds')).toMatchObject({
+      code: 1,
+      different: 2,
+      different_columns: { f8: 1, ia: 1, raw: 1 },
+    });
+    const byTime = landing('by_time');
+    await clickhouse(
+      `insert into ${byTime} select addMicroseconds(at, 1), raw, d, price, _version, 0, _committed_at, _synced_at from ${byTime} final where price = 0`,
+    );
+    await clickhouse(`alter table ${byTime} delete where price < 0 settings mutations_sync = 2`);
+    const report = await verifyOne('by_time');
+    expect(report).toMatchObject({ code: 1, missing: 1, extra: 1, different: 0 });
+    expect(report.samples.missing).toEqual([
+      ['1969-12-31 23:59:59.999999+00', '\\x5c00', '1970-01-01', '-0.001'],
+    ]);
+  });
+
+  it('finds composite text keys under odd names, and says so to a person', async () => {
+    const odd = landing('Odd "Names"');
+    await clickhouse(`alter table ${odd} update Value = '' where Value is null settings mutations_sync = 2`);
+    await clickhouse(
+      `alter table ${odd} delete where \`Key, one\` = 'quote\\'d \\\\' settings mutations_sync = 2`,
+    );
+    const { code, stdout } = await verify('public.Odd "Names"');
+    expect(code).toBe(1);
+    expect(stdout).toContain('DIFFERENT');
+    expect(stdout).toContain(`1 missing in ClickHouse: (quote'd \\, 1)`);
+    expect(stdout).toContain('1 different: (a, 1)');
+    expect(stdout).toContain('they differ in Value (1)');
+    expect(stdout).not.toContain('🙂');
+  });
+
+  it('refuses tables and loads that there are not', async () => {
+    const unknown = await verify('public.paymets');
+    expect(unknown.code).toBe(2);
+    expect(unknown.stderr).toContain('public.payments');
+    expect((await verify('--max-load', '0')).code).toBe(2);
+    expect((await verify('--max-load', 'much')).code).toBe(2);
+    expect((await verify('--config', '/does/not/exist.yaml')).code).toBe(2);
+  });
+
+  it('says that it could not compare when ClickHouse is behind and nobody brings it on', async () => {
+    await scenario.walhouse.stop();
+    await scenario.sql(`insert into held values (200, 1)`);
+    const report = await verifyOne('held');
+    expect(report).toMatchObject({ code: 1, verdict: 'not_compared' });
+    expect(report.error).toMatchObject({ kind: 'sink_timeout', fix: 'walhouse run' });
+  });
+
+  it('leaves no slot behind', async () => {
+    const slots = await scenario.sql(
+      `select slot_name from pg_replication_slots where database = current_database() and temporary`,
+    );
+    expect(slots).toEqual([]);
   });
 });

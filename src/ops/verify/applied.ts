@@ -5,11 +5,12 @@ import { formatLsn, type Lsn } from '../../pipeline/lsn.js';
 import { qualified } from '../../sink/identifier.js';
 import { databasesFor } from '../../sink/names.js';
 import type { StatusDocument } from '../status.js';
+import { askClickHouse } from './sides.js';
 
 /** How long the service may take to come to a position before nothing can be said. */
 const SERVICE_MS = 120_000;
 /** How long the checkpoint is watched where no service answers: one may run whose API cannot be reached from here. */
-const CHECKPOINT_MS = 15_000;
+const CHECKPOINT_MS = 6_000;
 const ASK_MS = 5_000;
 const LOOK_MS = 250;
 
@@ -69,12 +70,12 @@ async function waitForCheckpoint(options: AppliedOptions, position: Lsn): Promis
   const table = qualified(databasesFor(options.database).landing, '_walhouse_checkpoint');
   const deadline = performance.now() + (options.checkpointMs ?? CHECKPOINT_MS);
   for (;;) {
-    const answer = await options.clickhouse.query({
-      query: `select toString(max(applied_lsn)) as lsn from ${table} where slot = {slot:String}`,
-      query_params: { slot: options.slot },
-      format: 'JSONEachRow',
-    });
-    const applied = BigInt((await answer.json<{ lsn: string }>())[0]?.lsn ?? '0');
+    const [row] = await askClickHouse<{ lsn: string }>(
+      options.clickhouse,
+      `select toString(max(applied_lsn)) as lsn from ${table} where slot = {slot:String}`,
+      { slot: options.slot },
+    );
+    const applied = BigInt(row?.lsn ?? '0');
     if (applied >= position) return null;
     if (performance.now() > deadline) {
       throw behind(

@@ -2,6 +2,7 @@ import type { ClickHouseClient } from '@clickhouse/client';
 import { WalhouseError } from '../../pipeline/errors.js';
 import type { Column, Relation } from '../../pipeline/relation.js';
 import { COMMITTED_AT, databasesFor, IS_DELETED, SYNCED_AT, tableName, VERSION } from '../../sink/names.js';
+import { askClickHouse } from './sides.js';
 import { sqlForm, type SqlForm } from './sql-forms.js';
 
 export interface CheckedColumn {
@@ -44,15 +45,12 @@ export async function comparedTable(
     database: databasesFor(database).landing,
     table: tableName(relation.schema, relation.name),
   };
-  const answer = await client.query({
-    query:
-      'select name, type from system.columns where database = {database:String} and table = {table:String} order by position',
-    query_params: landing,
-    format: 'JSONEachRow',
-  });
-  const types = new Map(
-    (await answer.json<{ name: string; type: string }>()).map(({ name, type }) => [name, type]),
+  const stored = await askClickHouse<{ name: string; type: string }>(
+    client,
+    'select name, type from system.columns where database = {database:String} and table = {table:String} order by position',
+    landing,
   );
+  const types = new Map(stored.map(({ name, type }) => [name, type]));
   if (types.size === 0) {
     throw new WalhouseError('table_missing', {
       what: `ClickHouse has no table ${landing.database}.${landing.table}.`,

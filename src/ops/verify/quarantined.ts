@@ -1,19 +1,19 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { qualified } from '../../sink/identifier.js';
 import type { ComparedTable } from './compared-table.js';
+import { askClickHouse } from './sides.js';
 
 /** The keys of a table's rows in quarantine: each a JSON list of Postgres's texts, in the order of the key. */
 export async function quarantinedKeys(
   client: ClickHouseClient,
   table: ComparedTable,
 ): Promise<ReadonlySet<string>> {
-  const answer = await client.query({
-    query: `select distinct key from ${qualified(table.landing.database, '_walhouse_quarantine')} where table = {table:String}`,
-    query_params: { table: table.relation.id },
-    format: 'JSONEachRow',
-  });
+  const rows = await askClickHouse<{ key: string }>(
+    client,
+    `select distinct key from ${qualified(table.landing.database, '_walhouse_quarantine')} where table = {table:String}`,
+    { table: table.relation.id },
+  );
   const names = table.key.map((place) => table.checked[place]!.column.name);
-  const rows = await answer.json<{ key: string }>();
   return new Set(
     rows.map(({ key }) => {
       const texts = JSON.parse(key) as Record<string, string | null>;

@@ -6,6 +6,7 @@ import { pauseMs, type Load } from './load.js';
 
 /** About half a second of work, so that pauses are even and progress is seen. */
 const PAGES_EACH = 2_048;
+const ROWS_A_PAGE = 64;
 
 /** A part of a table that one statement reads. */
 export interface Piece {
@@ -17,14 +18,14 @@ export interface Piece {
 
 export interface Extent {
   readonly pieces: readonly Piece[];
-  /** The planner's estimate. */
+  /** An estimate. */
   readonly rows: number;
 }
 
 /** Cuts a table, or every partition of it, into ranges of pages: each is read once, in the order of the disk, by any number of readers. */
 export async function extentOf(client: Client, relation: Relation): Promise<Extent> {
   const { rows } = await client.query<{ schema: string; name: string; pages: number; rows: number }>(
-    `select n.nspname as schema, c.relname as name, greatest(c.reltuples, 0)::float8 as rows,
+    `select n.nspname as schema, c.relname as name, c.reltuples::float8 as rows,
             (pg_relation_size(c.oid) / current_setting('block_size')::int8)::float8 as pages
        from pg_class root
             left join lateral pg_partition_tree(root.oid) tree on root.relkind = 'p'
@@ -51,7 +52,9 @@ export async function extentOf(client: Client, relation: Relation): Promise<Exte
     });
     return ranges;
   });
-  return { pieces, rows: rows.reduce((sum, table) => sum + table.rows, 0) };
+  // A table that was never analysed has no estimate.
+  const estimate = rows.map((table) => (table.rows > 0 ? table.rows : table.pages * ROWS_A_PAGE));
+  return { pieces, rows: estimate.reduce((sum, count) => sum + count, 0) };
 }
 
 /** Reads all pieces over the snapshot's connections, no faster than the load allows. The first failure ends it. */

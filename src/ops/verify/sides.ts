@@ -1,11 +1,13 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Client } from 'pg';
+import { sinkFailure } from '../../sink/failure.js';
 import type { Buckets } from './buckets.js';
 import type { HashedRow, VersionedRow } from './findings.js';
 import type { KeyTexts } from './statements.js';
 
 /** Statements with a thousand keys are longer than the server's default allows. */
 const QUERY_BYTES_MAX = '1073741824';
+const DOING = 'reading what is to be compared';
 
 /** A list of texts: rows without names, since a table may have many. */
 async function rowsOf(client: Client, text: string, values: unknown[]): Promise<string[][]> {
@@ -66,20 +68,35 @@ export async function readClickHouseRows(
   return { rows, changed };
 }
 
+/** A small answer, as objects; failures are typed. */
+export async function askClickHouse<Row>(
+  client: ClickHouseClient,
+  query: string,
+  parameters: Record<string, unknown> = {},
+): Promise<Row[]> {
+  try {
+    const answer = await client.query({ query, query_params: parameters, format: 'JSONEachRow' });
+    return await answer.json<Row>();
+  } catch (error) {
+    throw sinkFailure(error, DOING, false);
+  }
+}
+
 async function* answerOf<Row>(client: ClickHouseClient, query: string): AsyncGenerator<Row> {
-  const answer = await client.query({
-    query,
-    format: 'JSONCompactEachRow',
-    clickhouse_settings: {
-      max_query_size: QUERY_BYTES_MAX,
-      // Both parts of a statement see one moment, on servers that know the setting by default; elsewhere the parts are moments apart,
-      // and a bucket whose sums then differ is looked into key by key.
-      optimize_move_to_prewhere_if_final: 0,
-      output_format_json_quote_64bit_integers: 1,
-      wait_end_of_query: 1,
-    },
-  });
-  for await (const rows of answer.stream<Row>()) {
-    for (const row of rows) yield row.json();
+  try {
+    const answer = await client.query({
+      query,
+      format: 'JSONCompactEachRow',
+      clickhouse_settings: {
+        max_query_size: QUERY_BYTES_MAX,
+        // A condition must not choose between the versions of a row before FINAL has.
+        optimize_move_to_prewhere_if_final: 0,
+      },
+    });
+    for await (const rows of answer.stream<Row>()) {
+      for (const row of rows) yield row.json();
+    }
+  } catch (error) {
+    throw sinkFailure(error, DOING, false);
   }
 }

@@ -3,7 +3,7 @@ import type { Lsn } from '../../pipeline/lsn.js';
 import { qualified, quoteName as quoteClickHouse, quoteString } from '../../sink/identifier.js';
 import { IS_DELETED, VERSION } from '../../sink/names.js';
 import { quoteName as quotePostgres } from '../../source/connection.js';
-import type { RetentionCut } from '../compare/retention-cut.js';
+import type { RetentionEdge } from './retention-edge.js';
 import type { ComparedTable } from './compared-table.js';
 import { bareType, framedClickHouse, framedPostgres, type ToUtf8 } from './sql-forms.js';
 
@@ -20,21 +20,21 @@ export type KeyTexts = readonly string[];
 export class Statements {
   readonly #table: ComparedTable;
   readonly #mask: number;
-  readonly #cut: RetentionCut | null;
+  readonly #edge: RetentionEdge | null;
   readonly #bound: string;
   readonly #toUtf8: ToUtf8;
 
   constructor(options: {
     readonly table: ComparedTable;
     readonly buckets: number;
-    readonly cut: RetentionCut | null;
+    readonly edge: RetentionEdge | null;
     readonly position: Lsn;
     /** The source database's encoding. */
     readonly encoding: string;
   }) {
     this.#table = options.table;
     this.#mask = options.buckets - 1;
-    this.#cut = options.cut;
+    this.#edge = options.edge;
     this.#bound = `toUInt128(${quoteString(String(versionBound(options.position)))})`;
     this.#toUtf8 = options.encoding === 'UTF8' ? (text) => text : (text) => `convert_to(${text}, 'UTF8')`;
   }
@@ -144,7 +144,8 @@ export class Statements {
 
   #postgresWhere(where: string | null): string {
     const parts = where === null ? [] : [where];
-    if (this.#cut !== null) parts.push(this.#cut.postgresCondition(this.#postgresColumn(this.#cut.column)));
+    if (this.#edge !== null)
+      parts.push(this.#edge.postgresCondition(this.#postgresColumn(this.#edge.column)));
     return parts.length === 0 ? 'true' : parts.join(' and ');
   }
 
@@ -168,10 +169,10 @@ export class Statements {
     return `bitAnd(reinterpretAsUInt32(reverse(substring(MD5(${key}), 1, 4))), toUInt32(${this.#mask}))`;
   }
 
-  /** Landing without what readers never see: deleted rows, and rows past retention by the one cut that both sides are given. */
+  /** Landing without what readers never see: deleted rows, and rows past retention by the one moment that both sides are given. */
   #clickHouseLive(): string {
     const parts = [`${IS_DELETED} = 0`];
-    if (this.#cut !== null) parts.push(this.#cut.clickHouseCondition(quoteClickHouse(this.#cut.column)));
+    if (this.#edge !== null) parts.push(this.#edge.clickHouseCondition(quoteClickHouse(this.#edge.column)));
     return parts.join(' and ');
   }
 

@@ -6,13 +6,14 @@ import type { Relation } from '../../pipeline/relation.js';
 import { versionBound } from '../../pipeline/version.js';
 import { quoteName } from '../../source/connection.js';
 import type { StatusDocument } from '../status.js';
-import { type ComparedRetention, type RetentionCut, takeRetentionCut } from '../compare/retention-cut.js';
+import type { ComparedRetention } from '../compare/retention-cut.js';
 import { Buckets, bucketCount } from './buckets.js';
 import { comparedTable, type ComparedTable } from './compared-table.js';
 import { Findings } from './findings.js';
 import type { Load } from './load.js';
 import { quarantinedKeys } from './quarantined.js';
 import type { TableReport } from './report.js';
+import { takeRetentionEdge } from './retention-edge.js';
 import { extentOf, scan, type Piece } from './scan.js';
 import { addPostgresSums, readClickHouseRows, readClickHouseSums, readPostgresRows } from './sides.js';
 import { PositionedSnapshot } from './snapshot.js';
@@ -27,8 +28,6 @@ const KEYS_EACH = 1_000;
 const ROWS_HELD_MAX = 100_000;
 /** How many times so many; past that too much differs for a list of keys to help. */
 const GROUPS_MAX = 5;
-/** Rows that expire within so long are left out on both sides: they may go while the comparison runs. */
-const RETENTION_MARGIN_SECONDS = 6 * 3_600;
 const IN_FLUX_SAMPLES_MAX = 20;
 
 export interface VerifyTableOptions {
@@ -107,16 +106,15 @@ class TableVerification {
     try {
       const client = snapshot.connections[0]!;
       const { pieces, rows } = await extentOf(client, relation);
-      const cut: RetentionCut | null =
-        retention === undefined
-          ? null
-          : await takeRetentionCut(client, clickhouse, retention, RETENTION_MARGIN_SECONDS);
+      const edge = retention === undefined ? null : await takeRetentionEdge(clickhouse, retention);
       const buckets = bucketCount(rows);
       const { position, encoding } = snapshot;
       this.#position ??= position;
-      const statements = new Statements({ table, buckets, cut, position, encoding });
+      const statements = new Statements({ table, buckets, edge, position, encoding });
       refuseIncomplete(relation, await this.#options.applied(position));
-      return await compare({ snapshot, statements, buckets, pieces });
+      const result = await compare({ snapshot, statements, buckets, pieces });
+      if (edge?.isPassed() === true) throw tooSlow(relation);
+      return result;
     } finally {
       snapshot.close();
     }
@@ -313,5 +311,13 @@ function tooMuchChanged(relation: Relation): WalhouseError {
     what: `more than ${CHANGED_MAX.toLocaleString('en')} rows of ${relation.id} changed between the position and the comparison.`,
     why: 'Too little stood still for it to say anything.',
     fix: 'compare again when the large transaction is over',
+  });
+}
+
+function tooSlow(relation: Relation): WalhouseError {
+  return new WalhouseError('sink_timeout', {
+    what: `comparing ${relation.id} took so long that rows expired which were counted on.`,
+    why: 'It says nothing of them.',
+    fix: 'allow it more of the source with --max-load',
   });
 }

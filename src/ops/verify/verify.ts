@@ -1,8 +1,10 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { WalhouseError } from '../../pipeline/errors.js';
 import type { Lsn } from '../../pipeline/lsn.js';
+import type { Relation } from '../../pipeline/relation.js';
 import { readRelations } from '../../source/catalog.js';
-import { connect, destroy } from '../../source/connection.js';
+import { connect, destroy, parseTarget } from '../../source/connection.js';
+import { sourceError } from '../../source/source-error.js';
 import type { ComparedRetention } from '../compare/retention-cut.js';
 import type { StatusDocument } from '../status.js';
 import type { Load } from './load.js';
@@ -48,17 +50,22 @@ async function verifyOne(
 ): Promise<TableReport> {
   const startedAt = performance.now();
   try {
-    const client = await connect(options.sourceUrl, 'sql');
-    let relation;
-    try {
-      [relation] = await readRelations(client, [id]);
-    } finally {
-      destroy(client);
-    }
-    return await verifyTable({ ...options, relation: relation!, retention });
-  } catch (error) {
+    const relation = await relationOf(options.sourceUrl, id);
+    return await verifyTable({ ...options, relation, retention });
+  } catch (cause) {
+    // Failures of ClickHouse are typed where they happen; the rest is the source's.
+    const error = sourceError(cause, parseTarget(options.sourceUrl), 'query');
     if (!(error instanceof WalhouseError) || error.kind === 'config_invalid') throw error;
     return notCompared(id, error, performance.now() - startedAt);
+  }
+}
+
+async function relationOf(sourceUrl: string, id: string): Promise<Relation> {
+  const client = await connect(sourceUrl, 'sql');
+  try {
+    return (await readRelations(client, [id]))[0]!;
+  } finally {
+    destroy(client);
   }
 }
 
