@@ -4,6 +4,7 @@ import { expect } from 'vitest';
 import { compareTable } from '../../src/ops/compare/compare-table.js';
 import { readComparedRelation } from '../../src/ops/compare/relation.js';
 import { compareRisk } from '../../src/ops/compare/risk.js';
+import type { Proxy } from './proxy.js';
 import { createDatabases, type TestDatabases } from './servers.js';
 import { Walhouse, type WalhouseOptions } from './walhouse.js';
 
@@ -35,13 +36,18 @@ export class Scenario {
       readonly tables: Readonly<Record<string, TableOptions | null>>;
       readonly marts?: readonly string[];
       readonly decoder?: Decoder;
+      /** A Postgres of the test's own. */
+      readonly postgres?: string;
+      /** What stands between the service and its servers; the test itself goes past it. */
+      readonly through?: { readonly postgres: Proxy; readonly clickhouse: Proxy };
     },
   ): Promise<Scenario> {
-    const databases = await createDatabases(name);
+    const { postgres, through } = options;
+    const databases = await createDatabases(name, postgres === undefined ? {} : { postgres });
     await databases.postgres(options.schema);
     return new Scenario(databases, {
-      postgresUrl: databases.postgresUrl,
-      clickhouseUrl: databases.clickhouseUrl,
+      postgresUrl: through?.postgres.through(databases.postgresUrl) ?? databases.postgresUrl,
+      clickhouseUrl: through?.clickhouse.through(databases.clickhouseUrl) ?? databases.clickhouseUrl,
       database: databases.clickhouseDatabase,
       slot: databases.name,
       tables: options.tables,
