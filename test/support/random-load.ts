@@ -48,7 +48,7 @@ const TEXT = `case (random() * 12)::int
 /**
  * Writes to every table of a schema that nobody wrote this for: inserts, updates (of keys too) and deletes of random
  * rows, in transactions over several tables, by what the catalog says of the columns. Foreign keys and triggers are off; what
- * another constraint refuses is taken back alone. The seed repeats it on the same data.
+ * another constraint refuses is taken back alone. The seed repeats which tables and statements, not every value.
  */
 export class RandomLoad {
   readonly report: LoadReport = { inserted: 0, updated: 0, deleted: 0, transactions: 0, refused: 0 };

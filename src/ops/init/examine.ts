@@ -1,9 +1,11 @@
 import type { ClientBase } from 'pg';
 import { WalhouseError } from '../../pipeline/errors.js';
+import { silentLog } from '../../pipeline/log.js';
 import type { Relation } from '../../pipeline/relation.js';
 import { Names } from '../../sink/names.js';
 import { storedType } from '../../sink/types.js';
-import { connect, parseTarget, quoteName } from '../../source/connection.js';
+import { connect, openPool, parseTarget, quoteName } from '../../source/connection.js';
+import { choosePlugin, readServer } from '../../source/server.js';
 import { readEach } from '../check/read-each.js';
 import { readSourceTables, type SourceTable } from './source-tables.js';
 
@@ -41,15 +43,52 @@ export async function examineSource(url: string, schemas: readonly string[] | nu
       `select exists (select from pg_replication_slots where slot_name = 'walhouse') as taken,
               current_database() as database`,
     );
+    const examined = await examineTables(client, tables);
     return {
       database: rows[0]?.database ?? database,
       host,
-      tables: await examineTables(client, tables),
+      tables: leaveOut(examined, await decoderRefuses(url, examined)),
       slotTaken: rows[0]?.taken ?? false,
     };
   } finally {
     await client.end();
   }
+}
+
+/**
+ * pgoutput leaves generated columns out, and one table can be why it has to decode all of them. What `run` would say to the tables
+ * together, or null.
+ */
+async function decoderRefuses(
+  url: string,
+  examined: readonly ExaminedTable[],
+): Promise<WalhouseError | null> {
+  const relations = examined.flatMap(({ relation }) => relation ?? []);
+  if (!relations.some(isGenerated)) return null;
+  const pool = openPool(url);
+  try {
+    const server = await readServer(pool, parseTarget(url));
+    // A name that no slot has: what an older one decodes is not asked.
+    await choosePlugin({ pool, server, wanted: 'auto', slot: '', relations, log: silentLog });
+    return null;
+  } catch (error) {
+    // Rights and settings that are missing are for `check` to tell.
+    return error instanceof WalhouseError && error.kind === 'table_unsupported' ? error : null;
+  } finally {
+    await pool.end();
+  }
+}
+
+function isGenerated({ columns }: Relation): boolean {
+  return columns.some(({ generated }) => generated);
+}
+
+function leaveOut(examined: readonly ExaminedTable[], error: WalhouseError | null): readonly ExaminedTable[] {
+  if (error === null) return examined;
+  return examined.map((table) => {
+    if (table.relation === null || !isGenerated(table.relation)) return table;
+    return { ...table, relation: null, reason: error };
+  });
 }
 
 async function examineTables(client: ClientBase, tables: readonly SourceTable[]): Promise<ExaminedTable[]> {
