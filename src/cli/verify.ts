@@ -38,6 +38,7 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
       clickhouse,
       database: config.sink.database,
       tables: new Map(ids.map((id) => [id, { retention: config.tables[id]!.retention }])),
+      marts: command.table === undefined,
       load: loadOf(maxLoad),
       applied: (position) =>
         waitUntilApplied(

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TableReport, VerifyReport } from '../../src/ops/verify/report.js';
@@ -53,11 +54,19 @@ beforeAll(async () => {
 });
 afterAll(() => scenario.close());
 
-function verify(...args: string[]): Promise<{ code: number; stdout: string; stderr: string }> {
+interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+const verify = (...args: string[]): Promise<Ended> => verifyWith(scenario.walhouse.configPath, ...args);
+
+function verifyWith(configPath: string, ...args: string[]): Promise<Ended> {
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      ['--import', 'tsx', 'src/cli/main.ts', 'verify', '--config', scenario.walhouse.configPath, ...args],
+      ['--import', 'tsx', 'src/cli/main.ts', 'verify', '--config', configPath, ...args],
       { cwd: ROOT, timeout: 60_000 },
       (error, stdout, stderr) => {
         resolve({
@@ -267,5 +276,51 @@ describe('walhouse verify', () => {
       `select slot_name from pg_replication_slots where database = current_database() and temporary`,
     );
     expect(slots).toEqual([]);
+  });
+});
+
+describe('walhouse verify over marts', () => {
+  it('finds a row that was taken out of a mart by hand, and a tombstone', async () => {
+    const marts = await Scenario.open('verify_marts', {
+      schema: readFileSync(new URL('../../postgres/payments.sql', import.meta.url), 'utf8'),
+      tables: { 'public.merchants': {}, 'public.payments': {} },
+      marts: ['payments'],
+    });
+    const run = async (): Promise<VerifyReport & { code: number }> => {
+      const { code, stdout } = await verifyWith(marts.walhouse.configPath, '--json');
+      return { code, ...(JSON.parse(stdout) as VerifyReport) };
+    };
+    try {
+      await marts.sql(`
+        insert into merchants (merchant_id, name) values (1, 'one');
+        insert into payments (payment_id, merchant_id, customer_id, amount, method, status, payment_date)
+          select i, 1, 1, 1.10, 'Visa', 'Paid', now() - i * interval '1 minute' from generate_series(1, 20) i`);
+      await marts.walhouse.start();
+      await marts.applied();
+      await marts.sql(
+        `delete from payments where payment_id = 7; update payments set amount = 5 where payment_id = 8`,
+      );
+      await marts.applied();
+      const before = await run();
+      expect(before).toMatchObject({ code: 0, equal: true });
+      expect(before.marts.map(({ mart, verdict }) => [mart, verdict])).toEqual([
+        ['merchants_known', 'equal'],
+        ['payments_7d', 'equal'],
+      ]);
+      const { clickhouseDatabase: database } = marts.databases;
+      const remove = (where: string): Promise<unknown> =>
+        marts.databases.clickhouse(
+          `alter table \`${database}\`.payments_7d delete where ${where} settings mutations_sync = 2`,
+        );
+      await remove('payment_id = 3');
+      expect((await run()).marts[1]).toMatchObject({ verdict: 'different', missing: 1 });
+      await remove('payment_id = 7 and _is_deleted = 1');
+      const after = await run();
+      expect(after).toMatchObject({ code: 1, equal: false });
+      expect(after.tables.every(({ verdict }) => verdict === 'equal')).toBe(true);
+      expect(after.marts[1]).toMatchObject({ mart: 'payments_7d', verdict: 'different', missing: 2 });
+    } finally {
+      await marts.close();
+    }
   });
 });

@@ -1,5 +1,6 @@
 import type { ColumnFindings } from './compared-table.js';
 import type { KeyTexts } from './statements.js';
+import type { MartReport } from './verify-marts.js';
 
 /**
  * `equal`: every row that stood still long enough is the same on both sides. `quarantined`: so are all but those that ClickHouse could not
@@ -50,6 +51,8 @@ export interface TableReport {
 export interface VerifyReport {
   readonly equal: boolean;
   readonly tables: readonly TableReport[];
+  /** Empty when one table alone was asked for. */
+  readonly marts: readonly MartReport[];
   readonly seconds: number;
 }
 
@@ -65,8 +68,15 @@ const LABELS: Readonly<Record<Verdict, string>> = {
 export function reportText(report: VerifyReport): string {
   const width = Math.max(5, ...report.tables.map(({ table }) => table.length));
   const lines = report.tables.flatMap((table) => [headline(table, width), ...details(table)]);
+  lines.push(...report.marts.map(martLine));
   lines.push(report.equal ? `All equal, in ${report.seconds} s.` : `Not all equal, in ${report.seconds} s.`);
   return `${lines.join('\n')}\n`;
+}
+
+function martLine({ mart, feed, verdict, rows, missing }: MartReport): string {
+  if (verdict === 'unchecked') return `mart ${mart}  not looked at: rows from ${feed} bear no version`;
+  if (verdict === 'equal') return `mart ${mart}  has all ${rows.toLocaleString('en')} versions from ${feed}`;
+  return `mart ${mart}  DIFFERENT: lacks ${missing.toLocaleString('en')} of ${rows.toLocaleString('en')} versions from ${feed}`;
 }
 
 function headline(table: TableReport, width: number): string {

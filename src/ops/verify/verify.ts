@@ -1,6 +1,6 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { WalhouseError } from '../../pipeline/errors.js';
-import type { Lsn } from '../../pipeline/lsn.js';
+import { lsnFrom, type Lsn } from '../../pipeline/lsn.js';
 import type { Relation } from '../../pipeline/relation.js';
 import { readRelations } from '../../source/catalog.js';
 import { connect, destroy, parseTarget } from '../../source/connection.js';
@@ -9,6 +9,7 @@ import type { ComparedRetention } from '../compare/retention-cut.js';
 import type { StatusDocument } from '../status.js';
 import type { Load } from './load.js';
 import type { TableReport, VerifyReport } from './report.js';
+import { type MartReport, verifyMarts } from './verify-marts.js';
 import { seconds, type VerifyProgress, verifyTable } from './verify-table.js';
 
 export interface VerifyOptions {
@@ -18,10 +19,11 @@ export interface VerifyOptions {
   readonly database: string;
   /** `schema.name`, each with its retention. */
   readonly tables: ReadonlyMap<string, { readonly retention?: ComparedRetention | undefined }>;
+  /** Whether the marts are looked at, too. */
+  readonly marts: boolean;
   readonly load: Load;
   readonly applied: (position: Lsn) => Promise<StatusDocument | null>;
   readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
-  readonly onTable?: ((report: TableReport) => void) | undefined;
 }
 
 /**
@@ -32,15 +34,33 @@ export async function verify(options: VerifyOptions): Promise<VerifyReport> {
   const startedAt = performance.now();
   const tables: TableReport[] = [];
   for (const [id, { retention }] of options.tables) {
-    const report = await verifyOne(id, retention, options);
-    tables.push(report);
-    options.onTable?.(report);
+    tables.push(await verifyOne(id, retention, options));
   }
+  const marts = options.marts ? await martsOf(options) : [];
   return {
-    equal: tables.every(({ verdict }) => verdict === 'equal'),
+    equal:
+      tables.every(({ verdict }) => verdict === 'equal') &&
+      marts.every(({ verdict }) => verdict !== 'different'),
     tables,
+    marts,
     seconds: seconds(performance.now() - startedAt),
   };
+}
+
+async function martsOf(options: VerifyOptions): Promise<MartReport[]> {
+  const { sourceUrl, clickhouse, database } = options;
+  const client = await connect(sourceUrl, 'sql');
+  let position: Lsn;
+  try {
+    const { rows } = await client.query<{ lsn: string }>(
+      `select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end)::text as lsn`,
+    );
+    position = lsnFrom(rows[0]!.lsn);
+  } finally {
+    destroy(client);
+  }
+  await options.applied(position);
+  return verifyMarts(clickhouse, database, position);
 }
 
 async function verifyOne(
