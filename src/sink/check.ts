@@ -30,7 +30,6 @@ export interface SinkCheck {
 
 /** What Walhouse does in each of its databases. */
 const RIGHTS = [
-  'SHOW',
   'SELECT',
   'INSERT',
   'CREATE TABLE',
@@ -39,7 +38,6 @@ const RIGHTS = [
   'DROP VIEW',
   'ALTER',
   'TRUNCATE',
-  'OPTIMIZE',
 ] as const;
 /** Less than this is little, whatever the source's size. */
 const FREE_BYTES_MIN = 5 * 1024 ** 3;
