@@ -300,8 +300,10 @@ export class Replicator {
       this.#stages = null;
       this.#attach = null;
       await attach?.close();
-      await watch?.close();
+      // A look at the catalog may hang on a silent network; closing the source ends it.
+      const watching = watch?.close();
       await source.close();
+      await watching;
       await staging;
     }
   }
