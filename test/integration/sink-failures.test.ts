@@ -168,10 +168,14 @@ describe('failures', () => {
     const sink = await fixture.open();
     await snapshot(sink, relation, 0x1000n, []);
     const again = await fixture.open();
-    await again.attach({ ...relation, comment: 'comments may change' });
-    await expect(again.attach(relationOf('public.altered', { ...ITEMS, w: 'text' }))).rejects.toThrow(
-      /^schema_changed: .*Fix: walhouse resync public\.altered$/,
-    );
+    expect(await again.attach({ ...relation, comment: 'comments may change' })).toMatchObject({
+      live: true,
+      stale: false,
+    });
+    expect(await again.attach(relationOf('public.altered', { ...ITEMS, w: 'text' }))).toMatchObject({
+      live: false,
+      stale: true,
+    });
   });
 
   it('the checkpoint and the state of the tables outlive the process, and the highest position wins', async () => {
@@ -189,7 +193,9 @@ describe('failures', () => {
     const again = await fixture.open();
     expect(await again.loadCheckpoint()).toEqual(checkpoint);
     const tables = await again.loadTables();
-    expect(tables).toContainEqual({ id: 'public.altered', state: 'streaming', snapshotLsn: 0x1000n });
-    expect(tables).toContainEqual({ id: 'public.a_b', state: 'snapshotting', snapshotLsn: 0x1000n });
+    expect(tables).toContainEqual(
+      expect.objectContaining({ id: 'public.altered', state: 'streaming', snapshotLsn: 0x1000n }),
+    );
+    expect(tables).toContainEqual(expect.objectContaining({ id: 'public.a_b', state: 'snapshotting' }));
   });
 });
