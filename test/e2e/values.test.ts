@@ -176,6 +176,27 @@ describe.each(DECODERS)('values through %s', (decoder) => {
   });
 });
 
+describe('generated columns', () => {
+  it.runIf(inject('servers').hasWal2json)('are what Postgres has, with the decoder left open', async () => {
+    const scenario = await Scenario.open('values_generated', {
+      schema: `create table g (id int primary key, a int, twice int generated always as (a * 2) stored,
+                               label text generated always as ('n' || a) stored);
+               insert into g (id, a) select i, nullif(i % 5, 0) from generate_series(1, 20) i`,
+      tables: { 'public.g': {} },
+    });
+    try {
+      await scenario.walhouse.start({ WALHOUSE_LOG_LEVEL: 'warn' });
+      await scenario.expectEqual();
+      await scenario.sql('insert into g (id, a) values (21, 7), (22, null)');
+      await scenario.sql('update g set a = a + 100 where id % 2 = 0; update g set a = null where id = 3');
+      await scenario.sql('delete from g where id = 5; update g set id = 1000 where id = 6');
+      await scenario.expectEqual();
+    } finally {
+      await scenario.close();
+    }
+  });
+});
+
 describe('docs/TYPES.md', () => {
   it('has every built-in type of the source', async () => {
     const scenario = await Scenario.open('values_types', { schema: '', tables: {} });
