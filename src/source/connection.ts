@@ -112,6 +112,8 @@ export function openPool(url: string): Pool {
     query_timeout: QUERY_TIMEOUT_MS,
   });
   pool.on('error', () => {});
+  // One that is lent out and breaks between two queries tells nobody else; the next query on it fails.
+  pool.on('connect', (client) => client.on('error', () => {}));
   return pool;
 }
 
