@@ -120,6 +120,7 @@ class ClickHouseSink implements Sink {
     await this.#dropStage(plan.id);
     const stage = new Stage(relation, plan, this.#databases, live);
     if (!live) {
+      this.#complete.delete(plan.id);
       await this.#stored.save({ ...(await this.#known(plan.id)), state: 'snapshotting' });
       await this.#quarantine.clear(plan.id);
     }
@@ -264,7 +265,7 @@ class ClickHouseSink implements Sink {
     const stage = this.#stages.get(plan.id)?.stage;
     if (incomplete.length > 0) {
       if (stage !== undefined && !stage.live) stage.postpone(incomplete);
-      else {
+      else if (stage !== undefined || this.#complete.has(plan.id)) {
         const refused = await complete(plan, out, incomplete, this.#server);
         batch.quarantined.push(...refused);
         await this.#quarantine.add(refused);
@@ -283,7 +284,8 @@ class ClickHouseSink implements Sink {
   /** Where the rows of a table go now: what people read, the stage beside it, or both. */
   #copies(plan: TablePlan): TablePlan[] {
     const stage = this.#stages.get(plan.id)?.stage;
-    if (stage === undefined) return [plan];
+    // Neither: its stage is yet to be opened, and the snapshot that follows has what comes until then.
+    if (stage === undefined) return this.#complete.has(plan.id) ? [plan] : [];
     return stage.live ? [plan, stage.staged] : [stage.staged];
   }
 
