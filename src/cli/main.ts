@@ -136,6 +136,45 @@ program
     },
   );
 
+const keyOption = new Option('--key-env <name>', 'the environment variable that holds the API key').default(
+  'WALHOUSE_KEY',
+);
+
+program
+  .command('resync')
+  .description('snapshots a table again while the others stream; readers never see a half-full table')
+  .argument('[table]', 'schema.table, as in walhouse.yaml')
+  .option('--all', 'every table; accepts a lost or new slot, or another cluster')
+  .addOption(configOption)
+  .addOption(keyOption)
+  .action(async (table: string | undefined, options: { all?: boolean; config: string; keyEnv: string }) => {
+    if ((table === undefined) === (options.all !== true))
+      throw new InvalidArgumentError('Name one table, or --all.');
+    const { resync } = await import('./control.js');
+    const target = table === undefined ? { all: true as const } : { table };
+    process.exitCode = await resync(
+      loadConfig(options.config, process.env),
+      target,
+      process.env[options.keyEnv],
+    );
+  });
+
+for (const verb of ['pause', 'resume'] as const) {
+  program
+    .command(verb)
+    .description(verb === 'pause' ? 'stops reading; the slot is kept' : 'goes on after a pause')
+    .addOption(configOption)
+    .addOption(keyOption)
+    .action(async (options: { config: string; keyEnv: string }) => {
+      const { pauseOrResume } = await import('./control.js');
+      process.exitCode = await pauseOrResume(
+        verb,
+        loadConfig(options.config, process.env),
+        process.env[options.keyEnv],
+      );
+    });
+}
+
 program
   .command('servers')
   .description('starts the local Postgres and ClickHouse alone; they stop with the terminal')
