@@ -35,6 +35,10 @@ describe('/openapi.json', () => {
       'get /v1/merchants/{id}/risk',
       'get /v1/replication',
       'post /v1/merchants/risk',
+      'post /v1/pause',
+      'post /v1/resume',
+      'post /v1/resync',
+      'post /v1/tables/{id}/resync',
     ]);
   });
 
@@ -69,6 +73,10 @@ describe('/openapi.json', () => {
       metrics: 'ops:read',
       healthz: 'none',
       readyz: 'none',
+      pause: 'ops:write',
+      resume: 'ops:write',
+      resyncTable: 'ops:write',
+      resyncAll: 'ops:write',
     });
     for (const status of ['400', '401', '403', '404', '429', '503']) {
       const { content } = paths['/v1/merchants/{id}/risk']?.get?.responses[status] ?? {};
