@@ -113,14 +113,11 @@ describe.each(decoders)('a resync with %s', (decoder) => {
     expect(left).toEqual([]);
   });
 
-  const points: Failpoint[] = [
-    'stage_opened',
-    'mid_snapshot',
-    'stage_filled',
-    'before_switch',
-    'between_switches',
-    'after_switch',
-  ];
+  // What differs between the decoders is over before the switch begins.
+  const points: Failpoint[] =
+    decoder === 'wal2json'
+      ? ['stage_filled']
+      : ['stage_opened', 'mid_snapshot', 'stage_filled', 'before_switch', 'between_switches', 'after_switch'];
   it.for(points)('killed at %s, is done by the next run', async (name, context) => {
     if (decoder === 'wal2json' && !inject('servers').hasWal2json) context.skip();
     scenario = await open(decoder);

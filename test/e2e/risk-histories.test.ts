@@ -7,7 +7,7 @@ import { Scenario } from '../support/scenario.js';
 
 const SCHEMA = readFileSync(new URL('../../postgres/payments.sql', import.meta.url), 'utf8');
 const MERCHANTS = [1n, 2n, 3n, 4n, 5n];
-const HISTORIES = Number(process.env['RISK_HISTORIES'] ?? 200);
+const HISTORIES = Number(process.env['RISK_HISTORIES'] ?? 100);
 const SEED = Number(process.env['RISK_SEED'] ?? Date.now() % 1_000_000);
 
 const HOUR = 3_600_000_000n;
