@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net';
 import type pg from 'pg';
 import { LogicalReplicationService, PgoutputPlugin } from 'pg-logical-replication';
+import { Gulp } from '../src/source/gulp.js';
 
 /**
- * The limit: a consumer that counts the bytes of every message and drops them. `gulp` lets bytes gather in the kernel for a few
- * milliseconds between reads, which lets the server and us both work in larger pieces; the fastest of the ways counts.
+ * The limit: a consumer that counts the bytes of every message and drops them. `gulp` reads as
+ * Walhouse does, in gulps, which lets the server and us both work in larger pieces; the fastest of the ways counts.
  *
  * Usage: dropping.ts URL SLOT DECODER read|gulp CHANGES. Prints {"seconds", "messages", "bytes"}.
  */
@@ -16,7 +17,6 @@ const [url, slot, decoder, way, changesText] = process.argv.slice(2) as [
   string,
 ];
 const changes = Number(changesText);
-const GULP_MS = 4;
 
 const OPTIONS: Record<string, string> = {
   pgoutput: `proto_version '1', publication_names 'bench'`,
@@ -54,7 +54,7 @@ const service = new LogicalReplicationService(
 );
 let beganAt = 0;
 let finished = false;
-let gulping: NodeJS.Timeout | null = null;
+let gulp: Gulp | null = null;
 service.on('error', (error: Error) => {
   if (finished) return;
   console.error(error.message);
@@ -64,20 +64,14 @@ service.on('start', () => {
   beganAt = performance.now();
   if (way !== 'gulp') return;
   const { stream } = (service as unknown as { _connection: { stream: Socket } })._connection;
-  stream.on('data', () => {
-    stream.pause();
-    gulping ??= setTimeout(() => {
-      gulping = null;
-      stream.resume();
-    }, GULP_MS);
-  });
+  gulp = new Gulp(stream, () => !finished);
 });
 
 function finish(): void {
   finished = true;
   const seconds = (performance.now() - beganAt) / 1000;
   console.log(JSON.stringify({ seconds, messages, bytes }));
-  if (gulping !== null) clearTimeout(gulping);
+  gulp?.stop();
   process.exit(0);
 }
 

@@ -1,12 +1,16 @@
+import { spawn } from 'node:child_process';
 import { randomInt } from 'node:crypto';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { parseConfig } from '../src/cli/config.js';
-import { startService } from '../src/cli/service.js';
 import { createPaymentsTraffic } from '../src/dev/payments/traffic.js';
 import type { Log } from '../src/pipeline/log.js';
 
 const RATE = 500;
+const PORT = 18_765;
 const SAMPLES = Number(process.env['BENCH_SAMPLES'] ?? 400);
 
 export interface Latency {
@@ -32,7 +36,11 @@ export async function measureLatency(options: {
     log: options.log,
   });
   await traffic.loadInitial({ merchants: 500, payments: 200_000, days: 60 });
-  const config = parseConfig(
+  const directory = mkdtempSync(join(tmpdir(), 'walhouse-bench-'));
+  const path = join(directory, 'walhouse.yaml');
+  const url = `http://127.0.0.1:${PORT}`;
+  writeFileSync(
+    path,
     JSON.stringify({
       source: { url: options.postgresUrl, slot: 'bench_latency', publication: 'bench_latency' },
       sink: { url: options.clickhouseUrl, database: 'bench_latency' },
@@ -41,16 +49,17 @@ export async function measureLatency(options: {
         'public.payments': { retention: { column: 'payment_date', keep: '2 years' } },
       },
       marts: ['payments'],
-      api: { listen: '127.0.0.1:0' },
+      api: { listen: `127.0.0.1:${PORT}` },
     }),
-    'bench',
-    {},
   );
-  const service = await startService(config, options.log);
+  // A process of its own, as it is run; the traffic and the caller are this one.
+  const service = spawn(process.execPath, ['--import', 'tsx', 'src/cli/main.ts', 'run', '--config', path], {
+    stdio: ['ignore', 'ignore', 'inherit'],
+  });
   const client = new pg.Client({ connectionString: options.postgresUrl });
   await client.connect();
   try {
-    while (!service.replicator.consistent) await sleep(50);
+    while (!(await isReady(url))) await sleep(50);
     await traffic.start();
     await sleep(2_000);
     const merchants = await client.query<{ id: string }>(
@@ -69,10 +78,10 @@ export async function measureLatency(options: {
       );
       const committedAt = performance.now();
       const { rows } = await client.query<{ lsn: string }>('select pg_current_wal_insert_lsn()::text lsn');
-      await ask(`${service.url}/v1/merchants/${merchant}/risk?min_lsn=${rows[0]!.lsn}&wait_ms=5000`);
+      await ask(`${url}/v1/merchants/${merchant}/risk?min_lsn=${rows[0]!.lsn}&wait_ms=5000`);
       demanded.push(performance.now() - committedAt);
       const askedAt = performance.now();
-      await ask(`${service.url}/v1/merchants/${merchant}/risk`);
+      await ask(`${url}/v1/merchants/${merchant}/risk`);
       plain.push(performance.now() - askedAt);
       await sleep(randomInt(5, 40));
     }
@@ -81,13 +90,29 @@ export async function measureLatency(options: {
       samples: SAMPLES,
       commitToAnswerMs: percentiles(demanded),
       plainAnswerMs: percentiles(plain),
-      peakMb: Math.round(process.resourceUsage().maxRSS / 1024),
+      peakMb: peakMb(service.pid!),
     };
   } finally {
     await client.end();
     await traffic.stop();
-    await service.close();
+    service.kill('SIGTERM');
+    await once(service, 'exit');
+    rmSync(directory, { recursive: true });
   }
+}
+
+async function isReady(url: string): Promise<boolean> {
+  try {
+    return (await fetch(`${url}/readyz`)).ok;
+  } catch {
+    return false;
+  }
+}
+
+/** The largest resident size so far, as Linux counts it. */
+function peakMb(pid: number): number {
+  const found = /VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'));
+  return Math.round(Number(found?.[1] ?? 0) / 1024);
 }
 
 async function ask(url: string): Promise<void> {
