@@ -1,6 +1,4 @@
-import { once } from 'node:events';
 import { createWriteStream, mkdtempSync } from 'node:fs';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,6 +6,7 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { createPaymentsTraffic, type Traffic } from '../dev/payments/traffic.js';
 import { startClickHouse } from '../dev/servers/clickhouse.js';
+import { requireFreePort } from '../dev/servers/ports.js';
 import { startPostgres } from '../dev/servers/postgres.js';
 import { compareRisk } from '../ops/compare/risk.js';
 import { compareTable } from '../ops/compare/compare-table.js';
@@ -27,7 +26,7 @@ export interface DemoOptions {
 }
 
 const DATABASE = 'shop';
-const RETENTION = { column: 'payment_date', keep: '2 years' };
+const RETENTION = { column: 'payment_date', keep: { count: 2, unit: 'year' } } as const;
 const INITIAL = { merchants: 300, payments: 100_000, days: 900 };
 const TABLES = ['merchants', 'payments'] as const;
 const USUAL_PORT = 8080;
@@ -132,9 +131,16 @@ async function startDemoService(
   const text = JSON.stringify({
     source: { url: postgresUrl },
     sink: { url: clickhouseUrl, database: DATABASE },
-    tables: { 'public.merchants': {}, 'public.payments': { retention: RETENTION } },
+    tables: {
+      'public.merchants': {},
+      'public.payments': {
+        retention: { column: RETENTION.column, keep: `${RETENTION.keep.count} ${RETENTION.keep.unit}s` },
+      },
+    },
     marts: ['payments'],
-    api: { listen: `127.0.0.1:${options.port ?? ((await isFree(USUAL_PORT)) ? USUAL_PORT : 0)}` },
+    api: {
+      listen: `127.0.0.1:${options.port ?? (await requireFreePort(USUAL_PORT, 'the API').catch(() => 0))}`,
+    },
   });
   return startService(parseConfig(text, 'the demo', {}), log);
 }
@@ -204,7 +210,7 @@ async function compareAll(
         clickhouse,
         relation,
         view: { database: DATABASE, name },
-        ...(name === 'payments' ? { retention: RETENTION_COMPARED } : {}),
+        ...(name === 'payments' ? { retention: RETENTION } : {}),
       });
       equal &&= found.equal;
       const verdict = found.equal
@@ -233,18 +239,4 @@ async function compareAll(
     await clickhouse.close();
     await client.end();
   }
-}
-
-const RETENTION_COMPARED = { column: 'payment_date', keep: { count: 2, unit: 'year' } } as const;
-
-async function isFree(port: number): Promise<boolean> {
-  const server = createServer();
-  const free = once(server, 'listening').then(
-    () => true,
-    () => false,
-  );
-  server.listen(port, '127.0.0.1');
-  const result = await free;
-  if (result) await new Promise((resolve) => server.close(resolve));
-  return result;
 }

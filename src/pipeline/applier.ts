@@ -5,6 +5,7 @@ import { failpoint } from './failpoint.js';
 import type { Log } from './log.js';
 import type { Lsn } from './lsn.js';
 import type { Progress } from './progress.js';
+import { rejectable } from './rejectable.js';
 import type { Relation } from './relation.js';
 import type { Batch, Sink } from './sink.js';
 import type { Tuple } from './tuple.js';
@@ -82,14 +83,12 @@ export class Applier implements ChangeHandler {
   #whenQuiet: (() => void)[] = [];
   #whenReleased: (() => void)[] = [];
   #failure: unknown = null;
-  readonly #failed: PromiseWithResolvers<never>;
+  readonly #failed = rejectable();
 
   constructor(options: ApplierOptions) {
     this.#options = options;
     this.#backoff = options.backoff ?? new Backoff({ firstMs: 100, longestMs: 30_000 });
     this.#filling = options.sink.openBatch();
-    this.#failed = withResolvers();
-    this.#failed.promise.catch(() => {}); // Whoever runs the stream awaits it; until then it must not crash the process.
   }
 
   /** Rejects when storing failed for good. */
@@ -331,20 +330,4 @@ export class HoldInterrupted extends Error {}
 
 function callAll(callbacks: (() => void)[]): void {
   for (const callback of callbacks.splice(0)) callback();
-}
-
-function withResolvers<T>(): PromiseWithResolvers<T> {
-  let resolve!: (value: T | PromiseLike<T>) => void;
-  let reject!: (reason?: unknown) => void;
-  const promise = new Promise<T>((ok, fail) => {
-    resolve = ok;
-    reject = fail;
-  });
-  return { promise, resolve, reject };
-}
-
-interface PromiseWithResolvers<T> {
-  readonly promise: Promise<T>;
-  readonly resolve: (value: T | PromiseLike<T>) => void;
-  readonly reject: (reason?: unknown) => void;
 }

@@ -5,6 +5,7 @@ import type { WalhouseError } from './errors.js';
 import type { Log } from './log.js';
 import type { Lsn } from './lsn.js';
 import type { Progress } from './progress.js';
+import { rejectable } from './rejectable.js';
 import type { Relation } from './relation.js';
 import type { Sink } from './sink.js';
 import type { ChangeStream, Since, Source, SourceIdentity } from './source.js';
@@ -45,7 +46,7 @@ export class Attachment {
   readonly #stream: ChangeStream;
   readonly #checkpointer: Checkpointer;
   readonly #poller: NodeJS.Timeout;
-  readonly #broken: { promise: Promise<never>; reject: (error: unknown) => void };
+  readonly #broken = rejectable();
   #polling = false;
   #paused = false;
   #leaving: Promise<void> | null = null;
@@ -54,7 +55,6 @@ export class Attachment {
     this.#options = options;
     this.#parts = parts;
     this.#stream = parts.source.openStream(parts.relations, parts.since);
-    this.#broken = rejectable();
     this.#checkpointer = new Checkpointer({
       sink: options.sink,
       everyMs: options.checkpointMs ?? 100,
@@ -169,13 +169,4 @@ export class Attachment {
       this.#polling = false;
     }
   }
-}
-
-function rejectable(): { promise: Promise<never>; reject: (error: unknown) => void } {
-  let reject!: (error: unknown) => void;
-  const promise = new Promise<never>((_, fail) => {
-    reject = fail;
-  });
-  promise.catch(() => {}); // Raced later; alone it must not end the process.
-  return { promise, reject };
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cli } from '../support/cli.js';
 import { Foreign } from '../support/foreign.js';
-import { freePort } from '../support/walhouse.js';
+import { freePort } from '../../src/dev/servers/ports.js';
 
 interface Check {
   readonly name: string;

@@ -6,7 +6,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startPostgres, type LocalPostgres } from '../../src/dev/servers/postgres.js';
 import { createDatabases, type TestDatabases } from '../support/servers.js';
-import { freePort } from '../support/walhouse.js';
+import { freePort } from '../../src/dev/servers/ports.js';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 const directory = mkdtempSync(join(tmpdir(), 'walhouse-refusals-'));
