@@ -38,12 +38,17 @@ export class Scenario {
       readonly decoder?: Decoder;
       /** A Postgres of the test's own. */
       readonly postgres?: string;
+      /** A ClickHouse of the test's own. */
+      readonly clickhouse?: string;
       /** What stands between the service and its servers; the test itself goes past it. */
       readonly through?: { readonly postgres: Proxy; readonly clickhouse: Proxy };
     },
   ): Promise<Scenario> {
-    const { postgres, through } = options;
-    const databases = await createDatabases(name, postgres === undefined ? {} : { postgres });
+    const { postgres, clickhouse, through } = options;
+    const databases = await createDatabases(name, {
+      ...(postgres === undefined ? {} : { postgres }),
+      ...(clickhouse === undefined ? {} : { clickhouse }),
+    });
     await databases.postgres(options.schema);
     return new Scenario(databases, {
       postgresUrl: through?.postgres.through(databases.postgresUrl) ?? databases.postgresUrl,
