@@ -87,3 +87,14 @@ export class WalhouseError extends Error {
     return ERROR_POLICY[this.kind];
   }
 }
+
+/** What was thrown, as a typed error: what is none is a mistake of our own. */
+export function asWalhouseError(cause: unknown): WalhouseError {
+  if (cause instanceof WalhouseError) return cause;
+  return new WalhouseError('internal', {
+    what: cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause),
+    why: 'This is a mistake in Walhouse itself; it stopped rather than guess.',
+    fix: 'restart walhouse; if it comes again, report it with this message and the log before it',
+    cause,
+  });
+}

@@ -1,18 +1,21 @@
 import { HoldInterrupted } from './applier.js';
 import { Attachment, type AttachmentOptions } from './attachment.js';
 import { Backoff, sleep } from './backoff.js';
-import { WalhouseError } from './errors.js';
+import { CatalogWatch } from './catalog-watch.js';
+import { asWalhouseError, WalhouseError } from './errors.js';
 import { failpoint } from './failpoint.js';
+import { snapshotFirst } from './first-snapshots.js';
 import { formatLsn, type Lsn } from './lsn.js';
+import { Nudge } from './nudge.js';
 import { Progress } from './progress.js';
+import { refuseGap, refuseHeldSlot, refuseOtherCluster } from './refusals.js';
 import type { Relation } from './relation.js';
 import type { Checkpoint } from './sink.js';
-import type { Since, Snapshot, Source, SourceIdentity, Survey } from './source.js';
-import { CatalogWatch } from './catalog-watch.js';
+import type { Since, Source } from './source.js';
 import { Stages } from './stages.js';
 import { next, type Event, type State } from './state.js';
-import { copyTable } from './table-copy.js';
 import type { TableReport } from './table-report.js';
+import { TableReports } from './table-reports.js';
 
 export interface ReplicatorOptions extends AttachmentOptions {
   /** Connects to the source; called again after a failure. */
@@ -29,16 +32,10 @@ export interface Waiting {
   readonly untilMs: number;
 }
 
-/** How many tables are snapshotted at once. */
-const SNAPSHOTS_AT_ONCE = 2;
 /** How often the source's catalog is looked at. */
 const CATALOG_MS = 2_000;
-/** How often a position that somebody waits for is asked for. */
-const NUDGE_MS = 10;
 /** A standby looks at least so often whether the slot is free. */
 const STANDBY_MS_MAX = 1_000;
-/** How long a waited-for position may stand still before a heartbeat pushes the source's WAL on. */
-const HEARTBEAT_AFTER_MS = 200;
 
 /**
  * The service between a source and a sink: snapshots what is new, then streams, for ever, through failures.
@@ -50,7 +47,8 @@ export class Replicator {
   readonly #now: () => number;
   readonly #backoff: Backoff;
   readonly #closing = new AbortController();
-  readonly #tables = new Map<string, TableReport>();
+  readonly #tables: TableReports;
+  readonly #nudge: Nudge;
   #state: State = 'starting';
   #error: WalhouseError | null = null;
   #waiting: Waiting | null = null;
@@ -63,13 +61,13 @@ export class Replicator {
   #following: ReadonlyMap<string, Relation> = new Map();
   readonly #since = new Map<string, ReturnType<Since>>();
   #wake = new AbortController();
-  #nudging: NodeJS.Timeout | null = null;
-  #nudgedSinceMs = 0;
 
   constructor(options: ReplicatorOptions) {
     this.#options = options;
     this.#now = options.now ?? Date.now;
     this.progress = new Progress(this.#now);
+    this.#tables = new TableReports(options.log);
+    this.#nudge = new Nudge(this.progress, () => this.#attach, this.#now);
     this.#backoff = options.backoff ?? new Backoff({ firstMs: 200, longestMs: 30_000 });
   }
 
@@ -86,32 +84,22 @@ export class Replicator {
   }
 
   get tables(): ReadonlyMap<string, TableReport> {
-    return this.#tables;
+    return this.#tables.all;
   }
 
   /** Whether every table's snapshot is complete and the durable position has reached them all. */
   get consistent(): boolean {
-    return this.consistentOver([...this.#tables.keys()]);
+    return this.consistentOver([...this.#tables.all.keys()]);
   }
 
   /** The same of these tables alone. */
   consistentOver(ids: readonly string[]): boolean {
-    const { durable } = this.progress;
-    if (durable === null || this.#tables.size === 0 || durable < this.exactFrom(ids)) return false;
-    return ids.every((id) => {
-      const state = this.#tables.get(id)?.state;
-      return state === 'streaming' || state === 'resyncing';
-    });
+    return this.#tables.consistentAt(this.progress.durable, ids);
   }
 
   /** The newest of the positions before which one of these tables is ahead of the others. */
-  exactFrom(ids: readonly string[] = [...this.#tables.keys()]): Lsn {
-    let newest = 0n;
-    for (const id of ids) {
-      const exactFrom = this.#tables.get(id)?.exactFrom ?? null;
-      if (exactFrom !== null && exactFrom > newest) newest = exactFrom;
-    }
-    return newest;
+  exactFrom(ids?: readonly string[]): Lsn {
+    return this.#tables.exactFrom(ids);
   }
 
   async run(): Promise<void> {
@@ -127,7 +115,7 @@ export class Replicator {
       }
     } finally {
       this.progress.close();
-      if (this.#nudging !== null) clearInterval(this.#nudging);
+      this.#nudge.stop();
       this.#move('close');
       this.#move('closed');
     }
@@ -170,7 +158,7 @@ export class Replicator {
     }
     let reattach = false;
     for (const id of ids) {
-      const report = this.#tables.get(id);
+      const report = this.#tables.all.get(id);
       const relation = this.#following.get(id);
       if (report === undefined || relation === undefined) reattach = true;
       else if (report.state === 'streaming') this.#stages?.begin({ relation, report, live: true });
@@ -186,11 +174,7 @@ export class Replicator {
   /** See `Progress.waitFor`; also asks the source again and again, so that an idle one answers at once. */
   async waitFor(lsn: Lsn, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
     const reached = this.progress.waitFor(lsn, timeoutMs, signal);
-    if (this.progress.waiting && this.#nudging === null) {
-      this.#nudgedSinceMs = this.#now();
-      this.#nudging = setInterval(() => this.#nudge(), NUDGE_MS);
-      this.#nudge();
-    }
+    this.#nudge.begin();
     return reached;
   }
 
@@ -204,18 +188,6 @@ export class Replicator {
     const applier = this.#attach?.applier;
     if (applier === undefined) throw new HoldInterrupted();
     return applier.hold(fn);
-  }
-
-  #nudge(): void {
-    if (!this.progress.waiting) {
-      if (this.#nudging !== null) clearInterval(this.#nudging);
-      this.#nudging = null;
-      return;
-    }
-    this.#attach?.ping();
-    if (this.#now() - this.#nudgedSinceMs < HEARTBEAT_AFTER_MS) return;
-    this.#nudgedSinceMs = this.#now() + 800;
-    this.#attach?.heartbeat();
   }
 
   async #attempt(): Promise<void> {
@@ -234,7 +206,7 @@ export class Replicator {
       const checkpoint = await sink.loadCheckpoint();
       refuseOtherCluster(checkpoint, identity);
       const survey = await source.survey();
-      const relations = this.#followable(survey, checkpoint !== null);
+      const relations = this.#tables.followable(survey, sink, checkpoint !== null);
       await source.ensurePublication();
       const rebuilt: TableReport[] = [];
       const appliedLsn =
@@ -267,7 +239,7 @@ export class Replicator {
         onStreaming: () => this.#stageStale(relations, stages),
         progress: this.progress,
         now: this.#now,
-        onChange: (relation) => this.#count(relation),
+        onChange: (relation) => this.#tables.count(relation),
         onRetry: (error, waitMs) => this.#retrying(error, waitMs),
       });
       this.#error = null;
@@ -308,60 +280,26 @@ export class Replicator {
     }
   }
 
-  /**
-   * The tables that can be followed. Before anything was ever stored one that cannot is refused; later it stops alone, and is
-   * snapshotted anew once it can be followed again.
-   */
-  #followable(survey: Survey, isolate: boolean): readonly Relation[] {
-    const problems = new Map(survey.problems);
-    const relations = survey.relations.filter((relation) => {
-      try {
-        this.#options.sink.check([relation]);
-        return true;
-      } catch (error) {
-        if (!(error instanceof WalhouseError)) throw error;
-        problems.set(relation.id, error);
-        return false;
-      }
-    });
-    const [first] = problems.values();
-    if (first !== undefined && (!isolate || relations.length === 0)) throw first;
-    for (const id of this.#tables.keys())
-      if (!problems.has(id) && !relations.some((relation) => relation.id === id)) this.#tables.delete(id);
-    for (const [id, error] of problems) {
-      const report = this.#report(id);
-      if (report.error?.message !== error.message)
-        this.#options.log.error({ table: id, kind: error.kind }, error.message);
-      report.state = 'stopped';
-      report.error = error;
-    }
-    return relations;
-  }
-
-  #report(id: string): TableReport {
-    const known = this.#tables.get(id);
-    if (known !== undefined) return known;
-    const report: TableReport = {
-      state: 'waiting',
-      rowsApplied: 0,
-      snapshot: null,
-      exactFrom: null,
-      error: null,
-    };
-    this.#tables.set(id, report);
-    return report;
-  }
-
   /** Everything from nothing, before the stream begins; returns the position from which on it is applied. */
   async #snapshotFirst(source: Source, relations: readonly Relation[]): Promise<Lsn> {
     this.progress.restart();
     for (const { id } of relations)
-      Object.assign(this.#report(id), { state: 'waiting', snapshot: null, exactFrom: null, error: null });
+      Object.assign(this.#tables.of(id), { state: 'waiting', snapshot: null, exactFrom: null, error: null });
     const slot = await source.slot();
     this.#move('needs_snapshot');
     const snapshot = slot === null ? await source.createSlot() : await source.openSnapshot();
     try {
-      await this.#snapshotAll(snapshot, relations);
+      await snapshotFirst(relations, {
+        sink: this.#options.sink,
+        snapshot,
+        report: ({ id }) => this.#tables.of(id),
+        check: () => {
+          if (this.#closing.signal.aborted) throw new Error('closing');
+        },
+        now: this.#now,
+        log: this.#options.log,
+      });
+      for (const { id } of relations) this.#since.set(id, snapshot.consistentPoint);
     } finally {
       await snapshot.close();
     }
@@ -380,7 +318,7 @@ export class Replicator {
   ): Promise<Lsn> {
     const { sink, log } = this.#options;
     for (const relation of relations) {
-      const report = this.#report(relation.id);
+      const report = this.#tables.of(relation.id);
       const attached = await sink.attach(relation);
       const { live, stale, snapshotLsn } = attached;
       report.state = live ? (stale ? 'resyncing' : 'streaming') : 'waiting';
@@ -391,12 +329,12 @@ export class Replicator {
       this.#since.set(relation.id, live ? snapshotLsn : 'unsettled');
     }
     const slot = await source.slot();
-    this.#refuseGap(checkpoint, slot?.confirmedLsn ?? null);
+    refuseGap(this.#options.slot, checkpoint, slot?.confirmedLsn ?? null);
     const left: string[] = [];
     for (const { id, state } of await sink.loadTables()) {
       if (state === 'stopped' || relations.some((relation) => relation.id === id)) continue;
       left.push(id);
-      if (this.#tables.has(id)) continue;
+      if (this.#tables.all.has(id)) continue;
       log.warn(
         { table: id },
         'a table is not configured any more: its rows stay as they are and are not kept up to date',
@@ -408,7 +346,7 @@ export class Replicator {
 
   #stageStale(relations: readonly Relation[], stages: Stages): void {
     for (const relation of relations) {
-      const report = this.#report(relation.id);
+      const report = this.#tables.of(relation.id);
       if (report.state === 'waiting' || report.state === 'resyncing')
         stages.begin({ relation, report, live: report.state === 'resyncing' });
     }
@@ -418,7 +356,7 @@ export class Replicator {
   async #isolated(error: unknown): Promise<boolean> {
     if (!(error instanceof WalhouseError) || error.table === null || !this.#everStreamed) return false;
     if (error.kind !== 'schema_changed' && error.kind !== 'table_no_identity') return false;
-    if (!this.#tables.has(error.table)) return false;
+    if (!this.#tables.all.has(error.table)) return false;
     this.#options.log.warn({ table: error.table, kind: error.kind }, error.message);
     try {
       await this.#options.sink.markStale([error.table], 'unfit');
@@ -426,63 +364,6 @@ export class Replicator {
       await this.#failed(cause);
     }
     return true;
-  }
-
-  #refuseGap(checkpoint: Checkpoint, confirmedLsn: Lsn | null): void {
-    const { slot } = this.#options;
-    if (confirmedLsn === null) {
-      throw new WalhouseError('slot_missing', {
-        what: `replication slot "${slot}" does not exist on ${checkpoint.identity.database}.`,
-        why: `Changes since ${formatLsn(checkpoint.appliedLsn)} can no longer be read.`,
-        fix: 'walhouse resync --all',
-      });
-    }
-    if (confirmedLsn > checkpoint.appliedLsn) {
-      throw new WalhouseError('slot_ahead', {
-        what: `replication slot "${slot}" stands at ${formatLsn(confirmedLsn)}, ahead of what is stored, ${formatLsn(checkpoint.appliedLsn)}.`,
-        why: 'It was made anew or moved by somebody else; the changes between can no longer be read.',
-        fix: 'walhouse resync --all',
-      });
-    }
-  }
-
-  async #snapshotAll(snapshot: Snapshot, relations: readonly Relation[]): Promise<void> {
-    const queue = [...relations];
-    const workers = Array.from({ length: Math.min(SNAPSHOTS_AT_ONCE, queue.length) }, async () => {
-      for (let relation = queue.shift(); relation !== undefined; relation = queue.shift()) {
-        await this.#snapshotTable(snapshot, relation);
-      }
-    });
-    const results = await Promise.allSettled(workers);
-    for (const result of results) if (result.status === 'rejected') throw result.reason;
-  }
-
-  async #snapshotTable(snapshot: Snapshot, relation: Relation): Promise<void> {
-    const { sink, log } = this.#options;
-    const { consistentPoint } = snapshot;
-    const report = this.#report(relation.id);
-    report.state = 'snapshotting';
-    await copyTable({
-      snapshot,
-      relation,
-      openWriter: () => sink.beginSnapshot(relation, consistentPoint),
-      report,
-      check: () => {
-        if (this.#closing.signal.aborted) throw new Error('closing');
-      },
-      now: this.#now,
-      log,
-    });
-    await sink.endSnapshot(relation, consistentPoint);
-    this.#since.set(relation.id, consistentPoint);
-    report.state = 'streaming';
-    report.exactFrom = consistentPoint;
-    failpoint('between_snapshots');
-  }
-
-  #count(relation: Relation): void {
-    const report = this.#tables.get(relation.id);
-    if (report !== undefined) report.rowsApplied += 1;
   }
 
   #retrying(error: WalhouseError | null, waitMs: number): void {
@@ -522,36 +403,6 @@ export class Replicator {
     if (from !== this.#state) this.#options.log.info({ from, to: this.#state, event }, 'state changed');
     if (this.#state === 'streaming') this.#backoff.reset();
   }
-}
-
-async function refuseHeldSlot(source: Source, slot: string): Promise<void> {
-  if ((await source.slot())?.active !== true) return;
-  throw new WalhouseError('slot_in_use', {
-    what: `replication slot "${slot}" is read by another process.`,
-    why: 'Only one reader at a time may have it.',
-    fix: 'nothing, this instance takes over when the other one goes; or end the other reader',
-  });
-}
-
-function refuseOtherCluster(checkpoint: Checkpoint | null, identity: SourceIdentity): void {
-  if (checkpoint === null) return;
-  const before = checkpoint.identity;
-  if (before.systemIdentifier === identity.systemIdentifier && before.database === identity.database) return;
-  throw new WalhouseError('source_cluster_changed', {
-    what: `the source is cluster ${identity.systemIdentifier}, database ${identity.database}; what is stored came from cluster ${before.systemIdentifier}, database ${before.database}.`,
-    why: 'Positions of one cluster mean nothing in another, so changes would be lost or mixed.',
-    fix: 'point source.url at the former cluster, or run walhouse resync --all to begin again with this one',
-  });
-}
-
-function asWalhouseError(cause: unknown): WalhouseError {
-  if (cause instanceof WalhouseError) return cause;
-  return new WalhouseError('internal', {
-    what: cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause),
-    why: 'This is a mistake in Walhouse itself; it stopped rather than guess.',
-    fix: 'restart walhouse; if it comes again, report it with this message and the log before it',
-    cause,
-  });
 }
 
 function onAbort(signal: AbortSignal, then: () => void): void {

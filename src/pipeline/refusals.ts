@@ -1,0 +1,44 @@
+import { WalhouseError } from './errors.js';
+import { formatLsn, type Lsn } from './lsn.js';
+import type { Checkpoint } from './sink.js';
+import type { Source, SourceIdentity } from './source.js';
+
+/** What an attachment is refused for, before anything is read: each would end in a gap or in two writers. */
+
+export async function refuseHeldSlot(source: Source, slot: string): Promise<void> {
+  if ((await source.slot())?.active !== true) return;
+  throw new WalhouseError('slot_in_use', {
+    what: `replication slot "${slot}" is read by another process.`,
+    why: 'Only one reader at a time may have it.',
+    fix: 'nothing, this instance takes over when the other one goes; or end the other reader',
+  });
+}
+
+export function refuseOtherCluster(checkpoint: Checkpoint | null, identity: SourceIdentity): void {
+  if (checkpoint === null) return;
+  const before = checkpoint.identity;
+  if (before.systemIdentifier === identity.systemIdentifier && before.database === identity.database) return;
+  throw new WalhouseError('source_cluster_changed', {
+    what: `the source is cluster ${identity.systemIdentifier}, database ${identity.database}; what is stored came from cluster ${before.systemIdentifier}, database ${before.database}.`,
+    why: 'Positions of one cluster mean nothing in another, so changes would be lost or mixed.',
+    fix: 'point source.url at the former cluster, or run walhouse resync --all to begin again with this one',
+  });
+}
+
+/** `confirmedLsn`: where the slot stands; null when there is none. */
+export function refuseGap(slot: string, checkpoint: Checkpoint, confirmedLsn: Lsn | null): void {
+  if (confirmedLsn === null) {
+    throw new WalhouseError('slot_missing', {
+      what: `replication slot "${slot}" does not exist on ${checkpoint.identity.database}.`,
+      why: `Changes since ${formatLsn(checkpoint.appliedLsn)} can no longer be read.`,
+      fix: 'walhouse resync --all',
+    });
+  }
+  if (confirmedLsn > checkpoint.appliedLsn) {
+    throw new WalhouseError('slot_ahead', {
+      what: `replication slot "${slot}" stands at ${formatLsn(confirmedLsn)}, ahead of what is stored, ${formatLsn(checkpoint.appliedLsn)}.`,
+      why: 'It was made anew or moved by somebody else; the changes between can no longer be read.',
+      fix: 'walhouse resync --all',
+    });
+  }
+}

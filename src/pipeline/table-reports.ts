@@ -1,0 +1,90 @@
+import { WalhouseError } from './errors.js';
+import type { Log } from './log.js';
+import type { Lsn } from './lsn.js';
+import type { Relation } from './relation.js';
+import type { Sink } from './sink.js';
+import type { Survey } from './source.js';
+import type { TableReport } from './table-report.js';
+
+/** How each configured table stands. */
+export class TableReports {
+  readonly #reports = new Map<string, TableReport>();
+  readonly #log: Log;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  get all(): ReadonlyMap<string, TableReport> {
+    return this.#reports;
+  }
+
+  /** The table's report, made where there is none. */
+  of(id: string): TableReport {
+    const known = this.#reports.get(id);
+    if (known !== undefined) return known;
+    const report: TableReport = {
+      state: 'waiting',
+      rowsApplied: 0,
+      snapshot: null,
+      exactFrom: null,
+      error: null,
+    };
+    this.#reports.set(id, report);
+    return report;
+  }
+
+  /** Whether what is stored of each of these tables equals the source at `durable`. */
+  consistentAt(durable: Lsn | null, ids: readonly string[]): boolean {
+    if (durable === null || this.#reports.size === 0 || durable < this.exactFrom(ids)) return false;
+    return ids.every((id) => {
+      const state = this.#reports.get(id)?.state;
+      return state === 'streaming' || state === 'resyncing';
+    });
+  }
+
+  /** The newest of the positions before which one of these tables is ahead of the others. */
+  exactFrom(ids: readonly string[] = [...this.#reports.keys()]): Lsn {
+    let newest = 0n;
+    for (const id of ids) {
+      const exactFrom = this.#reports.get(id)?.exactFrom ?? null;
+      if (exactFrom !== null && exactFrom > newest) newest = exactFrom;
+    }
+    return newest;
+  }
+
+  count(relation: Relation): void {
+    const report = this.#reports.get(relation.id);
+    if (report !== undefined) report.rowsApplied += 1;
+  }
+
+  /**
+   * The tables that can be followed. Before anything was ever stored one that cannot is refused; later (`isolate`) it stops alone, and
+   * is snapshotted anew once it can be followed again. Reports of tables that are not configured any more are dropped.
+   */
+  followable(survey: Survey, sink: Sink, isolate: boolean): readonly Relation[] {
+    const problems = new Map(survey.problems);
+    const relations = survey.relations.filter((relation) => {
+      try {
+        sink.check([relation]);
+        return true;
+      } catch (error) {
+        if (!(error instanceof WalhouseError)) throw error;
+        problems.set(relation.id, error);
+        return false;
+      }
+    });
+    const [first] = problems.values();
+    if (first !== undefined && (!isolate || relations.length === 0)) throw first;
+    for (const id of this.#reports.keys())
+      if (!problems.has(id) && !relations.some((relation) => relation.id === id)) this.#reports.delete(id);
+    for (const [id, error] of problems) {
+      const report = this.of(id);
+      if (report.error?.message !== error.message)
+        this.#log.error({ table: id, kind: error.kind }, error.message);
+      report.state = 'stopped';
+      report.error = error;
+    }
+    return relations;
+  }
+}
