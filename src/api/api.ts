@@ -61,6 +61,7 @@ const refused = (): never => {
 const NO_CONTROL: Control = {
   resync: () => Promise.reject(new Error('this instance does not replicate')),
   resyncAll: () => Promise.reject(new Error('this instance does not replicate')),
+  repair: () => Promise.reject(new Error('this instance does not replicate')),
   pause: () => Promise.reject(new Error('this instance does not replicate')),
   resume: refused,
 };

@@ -1,5 +1,6 @@
 import { z } from '@hono/zod-openapi';
 import { parseLsn, type Lsn } from '../pipeline/lsn.js';
+import { REPAIR_KEYS_MAX } from '../pipeline/repairs.js';
 import { STATES } from '../pipeline/state.js';
 import { TABLE_STATES, type StatusDocument } from '../ops/status.js';
 import { parseInt64 } from './int64.js';
@@ -191,6 +192,33 @@ export const Status = z
   .openapi('Status') satisfies z.ZodType<StatusDocument>;
 
 export const Accepted = z.object({ accepted: z.literal(true) }).openapi('Accepted');
+
+/** The longest text of a key's column that is read. */
+const KEY_TEXT_MAX = 8_192;
+
+export const RepairKeys = z
+  .strictObject({
+    keys: z
+      .array(z.array(z.string().max(KEY_TEXT_MAX)).min(1).max(32), { error: 'must be a list of keys' })
+      .min(1, 'must name at least one key')
+      .max(REPAIR_KEYS_MAX, `must name at most ${REPAIR_KEYS_MAX} keys`),
+  })
+  .openapi('RepairKeys', {
+    description: "Each key is the list of its columns' texts, in the order of the key.",
+    example: { keys: [['42'], ['43']] },
+  });
+
+export const RepairedRows = z
+  .object({
+    position: lsn,
+    rows: z.number().int().openapi({ description: 'Rows that the source has, stored anew.' }),
+    hidden: z.number().int().openapi({ description: 'Rows of ClickHouse that do not count any more.' }),
+    beyond: z.number().int().openapi({
+      description:
+        'Keys under which something stands with a version above every commit: only a new copy of the table helps.',
+    }),
+  })
+  .openapi('RepairedRows');
 
 export const Health = z
   .object({ status: z.enum(['ok', 'failing']), state: z.enum(STATES), kind: z.string().optional() })

@@ -59,6 +59,9 @@ export async function startService(config: Config, log: Log): Promise<Service> {
         await replicator.resync([table], false);
         return true;
       },
+      async repair(table, keys) {
+        return Object.hasOwn(config.tables, table) ? replicator.repair(table, keys) : null;
+      },
       resyncAll: () => replicator.resync(Object.keys(config.tables), true),
       pause: () => replicator.pause(),
       resume: () => replicator.resume(),

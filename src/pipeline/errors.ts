@@ -15,6 +15,8 @@ export const ERROR_POLICY = {
   sink_overloaded: 'retry',
   sink_read_only: 'retry',
   sink_disk_full: 'retry',
+  // Somebody asked for what cannot be done just now.
+  repair_interrupted: 'retry',
   // Preconditions and contradictions: a person has to act.
   config_invalid: 'stop',
   source_auth_failed: 'stop',
@@ -43,6 +45,7 @@ export const ERROR_POLICY = {
   sink_permission: 'stop',
   sink_rejected: 'stop',
   mart_invalid: 'stop',
+  repair_too_large: 'stop',
   // The local servers of the demo and the tests.
   local_install_failed: 'stop',
   local_port_taken: 'stop',

@@ -8,6 +8,7 @@ import { snapshotFirst } from './first-snapshots.js';
 import { formatLsn, type Lsn } from './lsn.js';
 import { Nudge } from './nudge.js';
 import { Progress } from './progress.js';
+import { interrupted, Repairs, type RepairReport } from './repairs.js';
 import { refuseGap, refuseHeldSlot, refuseOtherCluster } from './refusals.js';
 import type { Relation } from './relation.js';
 import type { Checkpoint } from './sink.js';
@@ -58,6 +59,7 @@ export class Replicator {
   #pauseWanted = false;
   #attach: Attachment | null = null;
   #stages: Stages | null = null;
+  #repairs: Repairs | null = null;
   #following: ReadonlyMap<string, Relation> = new Map();
   readonly #since = new Map<string, ReturnType<Since>>();
   #wake = new AbortController();
@@ -166,6 +168,14 @@ export class Replicator {
     if (reattach) await this.#attach.leave();
   }
 
+  /** Stores the source's rows of some keys anew; see `Repairs.repair`. */
+  async repair(id: string, keys: readonly (readonly string[])[]): Promise<RepairReport> {
+    const relation = this.#following.get(id);
+    if (this.#repairs === null || relation === undefined)
+      throw interrupted({ id }, `this instance is ${this.#state} and does not stream it`, 'walhouse status');
+    return this.#repairs.repair(relation, this.#tables.of(id), keys);
+  }
+
   /** Tries again now, after somebody applied the fix. */
   retry(): void {
     this.#wake.abort();
@@ -229,6 +239,14 @@ export class Replicator {
         settle: (relation, since) => this.#since.set(relation.id, since),
       });
       this.#stages = stages;
+      this.#repairs = new Repairs({
+        sink,
+        source,
+        attachment: () => this.#attach!,
+        durable: () => this.progress.durable,
+        waitFor: (lsn, timeoutMs, signal) => this.waitFor(lsn, timeoutMs, signal),
+        log,
+      });
       this.#following = new Map(relations.map((relation) => [relation.id, relation]));
       this.#attach = new Attachment(this.#options, {
         source,
@@ -269,7 +287,9 @@ export class Replicator {
       const attach = this.#attach;
       // Who holds or waits inside a stage is let go by the applier's end.
       const staging = this.#stages?.close();
+      const repairing = this.#repairs?.close();
       this.#stages = null;
+      this.#repairs = null;
       this.#attach = null;
       await attach?.close();
       // A look at the catalog may hang on a silent network; closing the source ends it.
@@ -277,6 +297,7 @@ export class Replicator {
       await source.close();
       await watching;
       await staging;
+      await repairing;
     }
   }
 

@@ -26,6 +26,27 @@ export interface SnapshotWriter {
   flush(force: boolean): Promise<void>;
 }
 
+/** The source's rows of some keys, on their way into what people read. */
+export interface RepairWriter {
+  readonly bytes: number;
+  /** A row that the source has. */
+  add(row: Tuple): void;
+  /** All keys that are repaired, those included that the source has no row of: texts of the key's columns as Postgres prints them. */
+  name(keys: readonly (readonly string[])[]): void;
+  /**
+   * Stores the rows and hides whatever else is stored under their keys, in landing and in the marts over it, as one insert. For a moment in
+   * which nothing else is stored. `durable`: versions from there on are nobody's commit.
+   */
+  store(durable: Lsn): Promise<Repaired>;
+}
+
+/** How many rows were stored and hidden, and how many keys have versions above everything that was ever committed. */
+export interface Repaired {
+  readonly rows: number;
+  readonly hidden: number;
+  readonly beyond: number;
+}
+
 /**
  * What is remembered of a table: `streaming` is complete; `resync` is complete and wanted anew; `switching` is about to give
  * its place to a new copy; `snapshotting` and `stopped` have no copy that could take changes.
@@ -86,6 +107,10 @@ export interface Sink {
    * may be stored meanwhile, and all before `consistentPoint` must be.
    */
   endSnapshot(relation: Relation, consistentPoint: Lsn): Promise<void>;
+  /** Tells one life of the copy that people read from the next: another one after a truncate, a stage, a switch or an attachment. */
+  copyOf(relation: Relation): number;
+  /** Rows that go into what people read, as those of a snapshot at `consistentPoint` would. */
+  beginRepair(relation: Relation, consistentPoint: Lsn): RepairWriter;
   /** Brings a table that was snapshotted in an earlier run up to today's definition (views, marts, comments). */
   attach(relation: Relation): Promise<Attached>;
   /** Remembers that these tables are to be snapshotted anew; with `copy: 'unfit'` what is stored takes no changes until then. */

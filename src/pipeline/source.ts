@@ -27,6 +27,15 @@ export interface Snapshot {
    * tuple valid only during the call; `onChunk` runs after each piece that was read, and reading waits for it.
    */
   read(relation: Relation, reader: SnapshotReader): Promise<void>;
+  /**
+   * Reads the rows of some keys, given as texts of the key's columns in its order; `onRow` as in `read`. Resolves to all those keys as
+   * Postgres prints them, whether there is a row or not.
+   */
+  readKeys(
+    relation: Relation,
+    keys: readonly (readonly string[])[],
+    onRow: (row: Tuple) => void,
+  ): Promise<readonly (readonly string[])[]>;
   /** Rows according to the planner's statistics; an estimate for progress only. */
   estimateRows(relation: Relation): Promise<number>;
   close(): Promise<void>;

@@ -58,6 +58,8 @@ export class Stages {
   begin(wanted: Wanted): void {
     if (this.#stopping.signal.aborted || this.#queue.some(({ relation }) => relation === wanted.relation))
       return;
+    // Known from now on, though others may come before it.
+    if (wanted.live) wanted.report.state = 'resyncing';
     this.#queue.push(wanted);
     this.#working ??= this.#work().finally(() => (this.#working = null));
   }

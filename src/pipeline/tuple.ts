@@ -43,3 +43,24 @@ export class Tuple {
     return this.bytes.compare(other.bytes, otherStart, otherEnd, start, end) === 0;
   }
 }
+
+/** A tuple of texts, for slow paths: null for SQL null, undefined for what was not sent. */
+export function tupleOf(texts: readonly (string | null | undefined)[]): Tuple {
+  const tuple = new Tuple(texts.length);
+  const parts: Buffer[] = [];
+  let at = 0;
+  texts.forEach((text, index) => {
+    if (text === undefined || text === null) {
+      tuple.start[index] = text === null ? NULL : ABSENT;
+      return;
+    }
+    const bytes = Buffer.from(text);
+    parts.push(bytes);
+    tuple.start[index] = at;
+    at += bytes.length;
+    tuple.end[index] = at;
+  });
+  tuple.bytes = Buffer.concat(parts);
+  tuple.count = texts.length;
+  return tuple;
+}

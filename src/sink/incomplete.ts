@@ -147,7 +147,7 @@ export async function readLanding(
 }
 
 /** Keys may hold bytes that are no UTF-8, and a statement may not. */
-function asAscii(key: string): string {
+export function asAscii(key: string): string {
   return key.replace(/[\x80-\xff]/g, (char) => `\\x${char.charCodeAt(0).toString(16)}`);
 }
 
@@ -166,7 +166,8 @@ function push(map: Map<string, Candidate[]>, key: string, candidate: Candidate):
   else list.push(candidate);
 }
 
-function append(out: RowBuffer, fields: readonly string[]): void {
+/** Writes a row from its encoded fields, one character a byte. */
+export function append(out: RowBuffer, fields: readonly string[]): void {
   const line = Buffer.from(`${fields.join('\t')}\n`, 'latin1');
   out.reserve(line.length);
   line.copy(out.bytes, out.at);

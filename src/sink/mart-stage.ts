@@ -71,7 +71,8 @@ const IN_LANDING = /\{landing\}\.`?([A-Za-z_][A-Za-z0-9_]*)`?/g;
 const IN_DATABASE = /\{database\}\.`?([A-Za-z_][A-Za-z0-9_]*)`?/g;
 const ALTERED = /^\s*alter\s+table\s+\{database\}\.`?([A-Za-z_][A-Za-z0-9_]*)/im;
 
-function readsLanding(raw: string): string[] {
+/** The landing tables that a statement names. */
+export function readsLanding(raw: string): string[] {
   return [...raw.matchAll(IN_LANDING)].map(([, name]) => name!);
 }
 

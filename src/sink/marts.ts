@@ -5,7 +5,8 @@ import { qualified } from './identifier.js';
 import { invalid, martHash, objectsOf, type Mart } from './mart-files.js';
 import type { Databases } from './names.js';
 import type { TablePlan } from './plan.js';
-import { stageOf, NEXT_PREFIX, type MartStage } from './mart-stage.js';
+import { martImages, type MartImage } from './mart-images.js';
+import { readsLanding, stageOf, NEXT_PREFIX, type MartStage } from './mart-stage.js';
 import type { Server } from './server.js';
 
 export { loadMarts, type MartFiles } from './mart-files.js';
@@ -117,6 +118,21 @@ export class Marts {
       stages.push(stage);
     }
     return stages;
+  }
+
+  /** What the marts' tables that this table feeds show of some keys. */
+  async images(plan: TablePlan, keys: readonly string[]): Promise<MartImage[]> {
+    const targets = new Set(
+      this.#marts.flatMap(({ statements }) =>
+        statements.flatMap(({ target, raw }) =>
+          target !== null && readsLanding(raw).includes(plan.name) ? [target] : [],
+        ),
+      ),
+    );
+    const images: MartImage[] = [];
+    for (const target of targets)
+      images.push(...(await martImages(this.#server, this.#databases, target, plan, keys)));
+    return images;
   }
 
   async dropStages(stages: readonly MartStage[]): Promise<void> {

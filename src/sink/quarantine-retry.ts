@@ -1,13 +1,13 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { WalhouseError } from '../pipeline/errors.js';
 import type { Relation } from '../pipeline/relation.js';
-import { ABSENT, NULL, Tuple } from '../pipeline/tuple.js';
+import { NULL, type Tuple, tupleOf } from '../pipeline/tuple.js';
 import { STEPS_PER_COMMIT } from '../pipeline/version.js';
 import { qualified, quoteString } from './identifier.js';
 import { encodedKey, readLanding, takeBack, type Candidate } from './incomplete.js';
 import { databasesFor, tableName } from './names.js';
 import { planTable, type TablePlan } from './plan.js';
-import { QUARANTINE_TABLE, reasonText, type QuarantineReason } from './quarantine.js';
+import { IN_RETENTION, QUARANTINE_TABLE, reasonText, type QuarantineReason } from './quarantine.js';
 import { hasQuarantine } from './quarantine-list.js';
 import { RowBuffer } from './row-buffer.js';
 import { Stamp, WRITTEN, writeRow } from './row-encoder.js';
@@ -121,7 +121,7 @@ class Retry {
       `select hex(sipHash128(key)) as id, key, toString(version) as version, column, reason, row,
               toString(committed_at) as committed_at
          from ${this.#quarantine} as q final
-        where q.table = {table:String} and (q.version, q.key) > (toUInt128({version:String}), {key:String})
+        where q.table = {table:String} and q.${IN_RETENTION} and (q.version, q.key) > (toUInt128({version:String}), {key:String})
         order by q.version, q.key limit ${PAGE_ROWS}`,
       'reading the quarantine',
       { table: this.#plan.id, ...after },
@@ -130,7 +130,7 @@ class Retry {
 
   async #retryPage(page: readonly StoredRow[]): Promise<void> {
     const plan = this.#plan;
-    const rows = page.map((stored) => ({ stored, tuple: tupleOf(plan, stored.row) }));
+    const rows = page.map((stored) => ({ stored, tuple: rowOf(plan, stored.row) }));
     const keys = rows.map(({ tuple }) => encodedKey(plan, tuple));
     const landing = await readLanding(plan, [...new Set(keys.filter((key) => key !== null))], this.#server);
     const out = new RowBuffer(Buffer.allocUnsafeSlow(64 * 1024));
@@ -237,26 +237,9 @@ function newestBelow(
 }
 
 /** The row as the source sent it. */
-function tupleOf(plan: TablePlan, json: string): Tuple {
+function rowOf(plan: TablePlan, json: string): Tuple {
   const texts = new Map(Object.entries(JSON.parse(json) as Record<string, string | null>));
-  const tuple = new Tuple(plan.columns.length);
-  const parts: Buffer[] = [];
-  let at = 0;
-  plan.columns.forEach(({ name }, index) => {
-    const text = texts.get(name);
-    if (text === undefined || text === null) {
-      tuple.start[index] = text === null ? NULL : ABSENT;
-      return;
-    }
-    const bytes = Buffer.from(text);
-    parts.push(bytes);
-    tuple.start[index] = at;
-    at += bytes.length;
-    tuple.end[index] = at;
-  });
-  tuple.bytes = Buffer.concat(parts);
-  tuple.count = plan.columns.length;
-  return tuple;
+  return tupleOf(plan.columns.map(({ name }) => texts.get(name)));
 }
 
 /** What the encoder writes must be what the table takes: it may have been made for other columns. */

@@ -5,7 +5,15 @@ import { failpoint } from '../pipeline/failpoint.js';
 import type { Log } from '../pipeline/log.js';
 import type { Lsn } from '../pipeline/lsn.js';
 import { rowsRewritten, type Relation } from '../pipeline/relation.js';
-import type { Attached, Batch, Checkpoint, Sink, SnapshotWriter, StoredTable } from '../pipeline/sink.js';
+import type {
+  Attached,
+  Batch,
+  Checkpoint,
+  RepairWriter,
+  Sink,
+  SnapshotWriter,
+  StoredTable,
+} from '../pipeline/sink.js';
 import { AUDIT_COLUMNS, auditTable, auditView } from './audit.js';
 import { RowBatch, type TableRows } from './batch.js';
 import { Checkpoints } from './checkpoint.js';
@@ -16,6 +24,7 @@ import { objectsOf, parseMart, type MartFiles } from './mart-files.js';
 import { NEXT_PREFIX, type MartStage } from './mart-stage.js';
 import { Marts } from './marts.js';
 import { databasesFor, Names, type Databases } from './names.js';
+import { RepairRows } from './repair-rows.js';
 import { planTable, type ColumnOptions, type TablePlan } from './plan.js';
 import { Quarantine } from './quarantine.js';
 import type { Retention } from './retention.js';
@@ -70,6 +79,9 @@ class ClickHouseSink implements Sink {
   readonly #plans = new Map<Relation, TablePlan>();
   readonly #complete = new Map<string, TablePlan>();
   #making: Promise<unknown> = Promise.resolve();
+  /** See `copyOf`. */
+  readonly #lives = new Map<string, number>();
+  #lastLife = 0;
   readonly #stages = new Map<string, { readonly stage: Stage; readonly marts: readonly MartStage[] }>();
 
   constructor(options: SinkOptions) {
@@ -117,6 +129,7 @@ class ClickHouseSink implements Sink {
 
   async openStage(relation: Relation, live: boolean): Promise<void> {
     const plan = this.#plan(relation);
+    this.#begins(plan.id);
     await this.#dropStage(plan.id);
     const stage = new Stage(relation, plan, this.#databases, live);
     if (!live) {
@@ -133,13 +146,20 @@ class ClickHouseSink implements Sink {
     const plan = this.#plan(relation);
     if (this.#stages.get(plan.id)?.stage.relation !== relation) await this.openStage(relation, false);
     const { stage } = this.#stages.get(plan.id)!;
-    return new SnapshotRows({
-      plan: stage.staged,
+    return this.#snapshotRows(stage.staged, consistentPoint, 0);
+  }
+
+  copyOf(relation: Relation): number {
+    return this.#lives.get(relation.id) ?? 0;
+  }
+
+  beginRepair(relation: Relation, consistentPoint: Lsn): RepairWriter {
+    const plan = this.#planOf(relation);
+    return new RepairRows({
+      plan,
       server: this.#server,
-      quarantine: this.#quarantine,
-      pool: this.#pool,
-      consistentPoint,
-      takenAt: formatMicros(BigInt(Date.now()) * 1000n),
+      rows: this.#snapshotRows(plan, consistentPoint, 1),
+      martImages: (keys) => this.#marts.images(plan, keys),
     });
   }
 
@@ -155,6 +175,7 @@ class ClickHouseSink implements Sink {
     const { stage, marts } = this.#stages.get(relation.id)!;
     const { plan } = stage;
     const doing = `showing the new copy of ${plan.id}`;
+    this.#begins(plan.id);
     stage.filled = true;
     await stage.settle(this.#server, this.#pool, this.#quarantine);
     const definition = definitionHash(plan);
@@ -201,6 +222,7 @@ class ClickHouseSink implements Sink {
 
   async attach(relation: Relation): Promise<Attached> {
     const plan = this.#plan(relation);
+    this.#begins(plan.id);
     const known = await this.#finishSwitch(await this.#known(plan.id), plan);
     const definition = definitionHash(plan);
     const fits = known.definition === definition && !rowsRewritten(known.stamp, relation.stamp);
@@ -243,6 +265,7 @@ class ClickHouseSink implements Sink {
     for (const result of results) if (result.status === 'rejected') throw result.reason;
     if (batch.truncation !== null) {
       const { plan, version, committedAt } = batch.truncation;
+      this.#begins(plan.id);
       for (const copy of this.#copies(plan))
         await this.#server.longCommand(truncateLanding(copy, version, committedAt), `truncating ${plan.id}`);
       this.#stages.get(plan.id)?.stage.truncated();
@@ -279,6 +302,23 @@ class ClickHouseSink implements Sink {
     if (out.rows === 0) return;
     for (const { landing } of this.#copies(plan))
       await this.#server.insert(landing, plan.insertColumns, out.written(), doing);
+  }
+
+  /** The copy of a table that people read is another one from now on. */
+  #begins(id: string): void {
+    this.#lives.set(id, ++this.#lastLife);
+  }
+
+  #snapshotRows(plan: TablePlan, consistentPoint: Lsn, step: number): SnapshotRows {
+    return new SnapshotRows({
+      plan,
+      server: this.#server,
+      quarantine: this.#quarantine,
+      pool: this.#pool,
+      consistentPoint,
+      takenAt: formatMicros(BigInt(Date.now()) * 1000n),
+      step,
+    });
   }
 
   /** Where the rows of a table go now: what people read, the stage beside it, or both. */

@@ -4,6 +4,7 @@ import type { Tuple } from '../pipeline/tuple.js';
 import { snapshotVersion, STEPS_PER_COMMIT } from '../pipeline/version.js';
 import { AUDIT_COLUMNS } from './audit.js';
 import { AuditRows } from './audit-rows.js';
+import { append } from './incomplete.js';
 import type { TablePlan } from './plan.js';
 import { quarantinedRow, type Quarantine, type QuarantinedRow } from './quarantine.js';
 import type { RowBuffer } from './row-buffer.js';
@@ -16,8 +17,8 @@ const FLUSH_BYTES = 16 * 1024 * 1024;
 const FLUSH_QUARANTINED = 1000;
 
 /**
- * Rows of one table's snapshot. All bear the version just below the consistent point, at step 0. Several readers may add at once;
- * inserts go one after another.
+ * Rows of one table's snapshot. All bear the version just below the consistent point, at step 0 unless told otherwise. Several readers may
+ * add at once; inserts go one after another.
  */
 export class SnapshotRows implements SnapshotWriter {
   rows = 0;
@@ -28,6 +29,7 @@ export class SnapshotRows implements SnapshotWriter {
   readonly #stamp: Stamp;
   readonly #consistentPoint: Lsn;
   readonly #takenAt: string;
+  readonly #step: number;
   #out: RowBuffer;
   #audit: AuditRows | null;
   #refused: QuarantinedRow[] = [];
@@ -42,6 +44,7 @@ export class SnapshotRows implements SnapshotWriter {
     consistentPoint: Lsn;
     /** As ClickHouse reads it. */
     takenAt: string;
+    step?: number;
   }) {
     this.#plan = parts.plan;
     this.#server = parts.server;
@@ -49,6 +52,7 @@ export class SnapshotRows implements SnapshotWriter {
     this.#pool = parts.pool;
     this.#consistentPoint = parts.consistentPoint;
     this.#takenAt = parts.takenAt;
+    this.#step = parts.step ?? 0;
     this.#stamp = new Stamp(snapshotVersion(parts.consistentPoint) / STEPS_PER_COMMIT, parts.takenAt);
     this.#out = this.#pool.take();
     this.#audit = this.#openAudit();
@@ -57,15 +61,23 @@ export class SnapshotRows implements SnapshotWriter {
   add(row: Tuple): void {
     this.#holes.length = 0;
     const from = this.#out.at;
-    const result = writeRow(this.#plan, this.#out, row, null, this.#stamp, 0, this.#holes);
+    const result = writeRow(this.#plan, this.#out, row, null, this.#stamp, this.#step, this.#holes);
     if (result !== WRITTEN) this.#refuse(row, result, from);
     this.#audit?.add('r', null, row, this.#stamp, { commitLsn: this.#consistentPoint - 1n, xid: 0 }, 1);
     this.rows += 1;
   }
 
+  /** A tombstone at step 0 over an image that landing or a mart holds: its fields as TabSeparated has them, one character a byte. */
+  hide(fields: readonly string[]): void {
+    append(this.#out, [...fields, this.#stamp.version(0), '1', this.#takenAt]);
+  }
+
+  get bytes(): number {
+    return this.#out.at + (this.#audit?.out.at ?? 0);
+  }
+
   async flush(force: boolean): Promise<void> {
-    const bytes = this.#out.at + (this.#audit?.out.at ?? 0);
-    if (!force && bytes < FLUSH_BYTES && this.#refused.length < FLUSH_QUARANTINED) return;
+    if (!force && this.bytes < FLUSH_BYTES && this.#refused.length < FLUSH_QUARANTINED) return;
     const out = this.#out;
     const audit = this.#audit;
     const refused = this.#refused;
@@ -101,7 +113,7 @@ export class SnapshotRows implements SnapshotWriter {
     const why = missing ? 'missing' : row.start[column]! < 0 ? 'null' : 'value';
     this.#refused.push(
       quarantinedRow(this.#plan, row, null, column, why, {
-        version: this.#stamp.version(0),
+        version: this.#stamp.version(this.#step),
         commitLsn: formatLsn(this.#consistentPoint - 1n),
         committedAt: this.#takenAt,
       }),

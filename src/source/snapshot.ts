@@ -4,8 +4,10 @@ import { WalhouseError } from '../pipeline/errors.js';
 import type { Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
 import type { Snapshot, SnapshotReader } from '../pipeline/source.js';
+import type { Tuple } from '../pipeline/tuple.js';
 import { connect, destroy, quoteName, quoteText, type Target } from './connection.js';
 import { CopyDecoder } from './copy-decoder.js';
+import { readKeyedRows } from './keyed-rows.js';
 import type { ExportedSnapshot } from './slot.js';
 import { sourceError } from './source-error.js';
 
@@ -85,6 +87,14 @@ export class PostgresSnapshot implements Snapshot {
     await Promise.all(workers);
     const failed = failure as { readonly error: unknown } | null;
     if (failed !== null) throw failed.error;
+  }
+
+  readKeys(
+    relation: Relation,
+    keys: readonly (readonly string[])[],
+    onRow: (row: Tuple) => void,
+  ): Promise<readonly (readonly string[])[]> {
+    return this.#withReader((client) => readKeyedRows(client, relation, keys, onRow));
   }
 
   async close(): Promise<void> {

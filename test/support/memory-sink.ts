@@ -4,6 +4,7 @@ import type {
   Attached,
   Batch,
   Checkpoint,
+  RepairWriter,
   Sink,
   SnapshotWriter,
   StoredTable,
@@ -38,6 +39,19 @@ export class MemorySink implements Sink {
   }
 
   check(): void {}
+
+  copyOf(): number {
+    return 0;
+  }
+
+  beginRepair(): RepairWriter {
+    return {
+      bytes: 0,
+      add: () => {},
+      name: () => {},
+      store: () => Promise.resolve({ rows: 0, hidden: 0, beyond: 0 }),
+    };
+  }
 
   beginSnapshot(): Promise<SnapshotWriter> {
     return Promise.resolve({ rows: 0, add: () => {}, flush: () => Promise.resolve() });
