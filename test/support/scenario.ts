@@ -16,15 +16,15 @@ interface TableOptions {
   readonly columns?: Readonly<Record<string, { readonly type: string }>>;
 }
 
+type Tables = Readonly<Record<string, TableOptions | null>>;
+
 /** A source with tables, the service over it, and the question whether both sides are equal. */
 export class Scenario {
   readonly databases: TestDatabases;
   readonly walhouse: Walhouse;
-  readonly #tables: Readonly<Record<string, TableOptions | null>>;
 
   private constructor(databases: TestDatabases, options: WalhouseOptions) {
     this.databases = databases;
-    this.#tables = options.tables;
     this.walhouse = new Walhouse(options);
   }
 
@@ -33,7 +33,7 @@ export class Scenario {
     name: string,
     options: {
       readonly schema: string;
-      readonly tables: Readonly<Record<string, TableOptions | null>>;
+      readonly tables: Tables;
       readonly marts?: readonly string[];
       readonly decoder?: Decoder;
       /** A Postgres of the test's own. */
@@ -74,15 +74,25 @@ export class Scenario {
     return rows[0]!.lsn;
   }
 
+  /** As `applied`, for these tables alone: others may be stopped. */
+  async streams(...tables: readonly string[]): Promise<void> {
+    const rows = await this.databases.postgres<{ lsn: string }>(
+      'select pg_current_wal_flush_lsn()::text lsn',
+    );
+    await this.walhouse.streams(rows[0]!.lsn, tables);
+  }
+
   /** Compares every table (or those named) with its view, value for value. Nothing may write meanwhile. */
   async expectEqual(...only: readonly string[]): Promise<void> {
-    for (const id of only) if (!Object.hasOwn(this.#tables, id)) throw new Error(`no such table: ${id}`);
-    await this.applied();
+    const { tables } = this.walhouse.options;
+    for (const id of only) if (!Object.hasOwn(tables, id)) throw new Error(`no such table: ${id}`);
+    if (only.length === 0) await this.applied();
+    else await this.streams(...only);
     const client = new pg.Client({ connectionString: this.databases.postgresUrl });
     const clickhouse = createClient({ url: this.databases.clickhouseUrl });
     await client.connect();
     try {
-      for (const [id, options] of Object.entries(this.#tables)) {
+      for (const [id, options] of Object.entries(tables as Tables)) {
         if (only.length > 0 && !only.includes(id)) continue;
         const [schema, table] = split(id);
         const found = await compareTable({

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '../../src/dev/servers/ports.js';
 import type { StatusDocument } from '../../src/ops/status.js';
+import { lsnFrom } from '../../src/pipeline/lsn.js';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 const READY_MS = 60_000;
@@ -26,10 +27,11 @@ export interface WalhouseOptions {
 
 /** `walhouse run` as its users run it: a process of its own, a configuration file, an HTTP API. */
 export class Walhouse {
-  readonly options: WalhouseOptions;
+  options: WalhouseOptions;
   readonly #directory = mkdtempSync(join(tmpdir(), 'walhouse-test-'));
   readonly configPath: string;
   url = '';
+  #port = 0;
   #child: ChildProcess | null = null;
   #output = '';
 
@@ -49,26 +51,9 @@ export class Walhouse {
 
   /** Starts the process; does not wait for anything but the start itself. */
   async start(environment: Record<string, string> = {}): Promise<void> {
-    const port = await freePort();
-    this.url = `http://127.0.0.1:${port}`;
-    const { postgresUrl, clickhouseUrl, database, slot, decoder = 'auto', tables, marts = [] } = this.options;
-    const given = this.options.config;
-    writeFileSync(
-      this.configPath,
-      given !== undefined
-        ? readFileSync(given, 'utf8').replace(/listen: \S+/, `listen: 127.0.0.1:${port}`)
-        : // JSON is YAML.
-          JSON.stringify({
-            source: { url: postgresUrl, slot, publication: slot, decoder },
-            sink: { url: clickhouseUrl, database },
-            tables,
-            marts,
-            api: {
-              listen: `127.0.0.1:${port}`,
-              ...(this.options.keys === undefined ? {} : { keys: this.options.keys }),
-            },
-          }),
-    );
+    this.#port = await freePort();
+    this.url = `http://127.0.0.1:${this.#port}`;
+    this.#writeConfig();
     this.#child = spawn(
       process.execPath,
       ['--import', 'tsx', 'src/cli/main.ts', 'run', '--config', this.configPath],
@@ -77,6 +62,36 @@ export class Walhouse {
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
       stream.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
     }
+  }
+
+  /** Changes the configuration, also the file that a running process was started with; it is read at the next start or `reload`. */
+  configure(change: Partial<WalhouseOptions>): void {
+    this.options = { ...this.options, ...change };
+    this.#writeConfig();
+  }
+
+  /** SIGHUP. */
+  reload(): void {
+    this.#child?.kill('SIGHUP');
+  }
+
+  #writeConfig(): void {
+    const { postgresUrl, clickhouseUrl, database, slot, decoder = 'auto', tables, marts = [] } = this.options;
+    const { keys, config } = this.options;
+    const listen = `127.0.0.1:${this.#port}`;
+    writeFileSync(
+      this.configPath,
+      config !== undefined
+        ? readFileSync(config, 'utf8').replace(/listen: \S+/, `listen: ${listen}`)
+        : // JSON is YAML.
+          JSON.stringify({
+            source: { url: postgresUrl, slot, publication: slot, decoder },
+            sink: { url: clickhouseUrl, database },
+            tables,
+            marts,
+            api: { listen, ...(keys === undefined ? {} : { keys }) },
+          }),
+    );
   }
 
   /** Waits for the end of the process: its exit code, or the signal that ended it. */
@@ -119,6 +134,28 @@ export class Walhouse {
       }
     }
     throw new Error(`walhouse did not apply ${lsn}: ${last}\n${this.#output}`);
+  }
+
+  /**
+   * Waits until these tables stream and what was committed before `lsn` is applied to them, however other tables stand. Fails at once,
+   * with its output, when the process has ended.
+   */
+  async streams(lsn: string, tables: readonly string[]): Promise<void> {
+    const deadline = performance.now() + READY_MS;
+    let last = '';
+    while (performance.now() < deadline) {
+      if (this.#child!.exitCode !== null || this.#child!.signalCode !== null) break;
+      try {
+        const status = await this.status();
+        last = JSON.stringify(status);
+        const reached = status.applied_lsn !== null && lsnFrom(status.applied_lsn) >= lsnFrom(lsn);
+        if (reached && tables.every((id) => status.tables[id]?.state === 'streaming')) return;
+      } catch {
+        // It does not listen yet.
+      }
+      await sleep(50);
+    }
+    throw new Error(`walhouse did not stream ${tables.join(', ')} up to ${lsn}: ${last}\n${this.#output}`);
   }
 
   async close(): Promise<void> {
