@@ -1,7 +1,7 @@
 import { DURABLE } from './durability.js';
 import { quoteString } from './identifier.js';
 import type { TablePlan } from './plan.js';
-import { expiresAt, isKept, partitionBy, type Retention } from './retention.js';
+import { isKept, partitionBy, TTL_SETTINGS, ttlOf, type Retention } from './retention.js';
 
 /** In the order that AuditRows writes. */
 export const AUDIT_COLUMNS = [
@@ -22,7 +22,7 @@ export const AUDIT_COLUMNS = [
  * itself; the view reads it with FINAL.
  */
 export function auditTable(plan: TablePlan): string {
-  const retention = auditRetention(plan);
+  const retention = plan.retention === null ? null : auditRetention(plan.retention);
   return [
     `create table if not exists ${plan.auditRows} (`,
     `  op LowCardinality(String),
@@ -38,15 +38,15 @@ export function auditTable(plan: TablePlan): string {
     ') engine = ReplacingMergeTree',
     ...(retention === null ? [] : [`partition by ${partitionBy(retention)}`]),
     'order by (key, _version)',
-    ...(retention === null ? [] : [`ttl ${expiresAt(retention)}`]),
-    `settings ${DURABLE}`,
+    ...(retention === null ? [] : [`ttl ${ttlOf(retention)}`]),
+    `settings ${DURABLE}${retention === null ? '' : `, ${TTL_SETTINGS}`}`,
     `comment ${quoteString(`Every change of ${plan.id}`)}`,
   ].join('\n');
 }
 
 /** What people read: every change once, in whatever order they ask for (`order by commit_lsn, ordinal` is the source's). */
 export function auditView(plan: TablePlan): string {
-  const retention = auditRetention(plan);
+  const retention = plan.retention === null ? null : auditRetention(plan.retention);
   const half = (shift: string): string =>
     `if(${shift} = 0, '0', trim(leading '0' from hex(toUInt32(${shift}))))`;
   return [
@@ -69,6 +69,7 @@ export function auditView(plan: TablePlan): string {
   ].join('\n');
 }
 
-function auditRetention(plan: TablePlan): Retention | null {
-  return plan.retention === null ? null : { column: '_retention_date', keep: plan.retention.keep };
+/** Retention over the trail's own column: the earlier date of both images. */
+export function auditRetention({ keep }: Retention): Retention {
+  return { column: '_retention_date', keep };
 }

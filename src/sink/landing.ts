@@ -2,7 +2,7 @@ import { DURABLE } from './durability.js';
 import { quoteName, quoteString } from './identifier.js';
 import { COMMITTED_AT, IS_DELETED, SYNCED_AT, VERSION } from './names.js';
 import type { TablePlan } from './plan.js';
-import { expiresAt, isKept, partitionBy } from './retention.js';
+import { isKept, partitionBy, TTL_SETTINGS, ttlOf } from './retention.js';
 
 /**
  * The landing table: one row per source key and version, current or tombstone.
@@ -34,8 +34,8 @@ export function landingTable(plan: TablePlan): string {
     ...(retention === null ? [] : [`partition by ${partitionBy(retention)}`]),
     `primary key (${key.join(', ')})`,
     `order by (${sort.join(', ')})`,
-    ...(retention === null ? [] : [`ttl ${expiresAt(retention)}`]),
-    `settings allow_nullable_key = 1, ${DURABLE}`,
+    ...(retention === null ? [] : [`ttl ${ttlOf(retention)}`]),
+    `settings allow_nullable_key = 1, ${DURABLE}${retention === null ? '' : `, ${TTL_SETTINGS}`}`,
     `comment ${quoteString(relation.comment ?? `Versions of the rows of ${relation.id}`)}`,
   ].join('\n');
 }

@@ -1,7 +1,7 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { qualified } from './identifier.js';
 import { databasesFor } from './names.js';
-import { QUARANTINE_TABLE } from './quarantine.js';
+import { IN_RETENTION, QUARANTINE_TABLE } from './quarantine.js';
 import { Server } from './server.js';
 
 /** A row in quarantine, as an operator looks at it. */
@@ -40,7 +40,7 @@ export async function listQuarantined(options: {
   const server = new Server(options.client);
   if (!(await hasQuarantine(server, landing))) return { total: 0, rows: [] };
   const from = `from ${qualified(landing, QUARANTINE_TABLE)} final
-    where ({table:String} = '' or table = {table:String})`;
+    where ${IN_RETENTION} and ({table:String} = '' or table = {table:String})`;
   const params = { table: options.table ?? '', limit: options.limit };
   const doing = 'listing the quarantine';
   const [count] = await server.rows<{ total: string }>(

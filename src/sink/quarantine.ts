@@ -2,6 +2,7 @@ import { ABSENT, type Tuple } from '../pipeline/tuple.js';
 import { DURABLE } from './durability.js';
 import { qualified, quoteString } from './identifier.js';
 import type { TablePlan } from './plan.js';
+import { expiryOf, TTL_SETTINGS } from './retention.js';
 import type { Server } from './server.js';
 
 /** A row that could not be stored, as it goes into the quarantine table. */
@@ -17,9 +18,15 @@ export interface QuarantinedRow {
   /** The whole row as a JSON object of Postgres's texts; columns that were not sent are left out. */
   readonly row: string;
   readonly committed_at: string;
+  /** When its retention ends, as ClickHouse reads a DateTime64 in UTC. */
+  readonly expires_at: string;
 }
 
 export const QUARANTINE_TABLE = '_walhouse_quarantine';
+/** Added later; rows of before then have no retention of their own and go by a snapshot, a retry or a hand. */
+const EXPIRES_AT = `expires_at DateTime64(6, 'UTC') default toDateTime64('2299-01-01 00:00:00', 6, 'UTC') comment 'When its retention ends'`;
+/** What nobody may see any more counts as gone, whether it has been removed or not. */
+export const IN_RETENTION = `expires_at > now64(6, 'UTC')`;
 /** Another process may put rows back, so counts above zero are asked for again when they are this old. */
 const COUNTS_STALE_MS = 1_000;
 
@@ -56,12 +63,18 @@ export class Quarantine {
         reason String comment 'What its type was, and why it did not fit',
         row String comment 'The row as Postgres wrote it, a JSON object of texts',
         committed_at DateTime64(6, 'UTC') comment 'When Postgres committed the change',
-        quarantined_at DateTime64(6, 'UTC') default now64(6, 'UTC') comment 'When it was put aside'
+        quarantined_at DateTime64(6, 'UTC') default now64(6, 'UTC') comment 'When it was put aside',
+        ${EXPIRES_AT}
       ) engine = ReplacingMergeTree
       order by (table, version, key)
-      settings ${DURABLE}
+      ttl expires_at + toIntervalSecond(1)
+      settings ${DURABLE}, ${TTL_SETTINGS}
       comment 'Rows that ClickHouse could not hold exactly'`,
       'creating the quarantine table',
+    );
+    await this.#server.define(
+      `alter table ${this.#table} add column if not exists ${EXPIRES_AT}`,
+      'adding to the quarantine table',
     );
     await this.#count();
   }
@@ -88,7 +101,7 @@ export class Quarantine {
   async #count(): Promise<void> {
     this.#countedAtMs = Date.now();
     const rows = await this.#server.rows<{ table: string; count: string }>(
-      `select table, toString(count()) as count from ${this.#table} final group by table`,
+      `select table, toString(count()) as count from ${this.#table} final where ${IN_RETENTION} group by table`,
       'counting quarantined rows',
     );
     this.#counts = new Map(rows.map((row) => [row.table, Number(row.count)]));
@@ -118,7 +131,17 @@ export function quarantinedRow(
       plan.columns.map((_, index) => index),
     ),
     committed_at: at.committedAt,
+    expires_at: expiresAt(plan, row, old),
   };
+}
+
+/** By its date as it is or, where that was not sent, as it was; a row without retention never expires. */
+function expiresAt(plan: TablePlan, row: Tuple, old: Tuple | null): string {
+  const { retention } = plan;
+  if (retention === null) return expiryOf({ count: 1, unit: 'day' }, null);
+  const column = plan.columns.findIndex(({ name }) => name === retention.column);
+  const printed = row.text(column) ?? (row.start[column] === ABSENT ? old?.text(column) : null);
+  return expiryOf(retention.keep, printed);
 }
 
 export type QuarantineReason = 'value' | 'null' | 'missing';

@@ -1,6 +1,6 @@
 import { WalhouseError } from '../pipeline/errors.js';
 import type { Relation } from '../pipeline/relation.js';
-import { quoteName } from './identifier.js';
+import { quoteName, quoteString } from './identifier.js';
 import { storedType, type StoredType } from './types.js';
 
 /** How long rows are kept, counted from the retention column. */
@@ -39,6 +39,45 @@ export function expiresAt(retention: Retention): string {
 /** Whether a row is inside its retention now, to the microsecond, whatever the server's time zone. */
 export function isKept(retention: Retention): string {
   return `${expiresAt(retention)} > now64(6, 'UTC')`;
+}
+
+/** Whether a row was past its retention at `moment`, a DateTime64 as text in UTC. */
+export function isPast(retention: Retention, moment: string): string {
+  return `${expiresAt(retention)} <= toDateTime64(${quoteString(moment)}, 6, 'UTC')`;
+}
+
+/** A TTL's moment is cut to whole seconds, so without one more a row could be removed that can still be seen. */
+export function ttlOf(retention: Retention): string {
+  return `${expiresAt(retention)} + toIntervalSecond(1)`;
+}
+
+/** How often, at the most, the parts of a partition are rewritten for what has expired in them. */
+export const TTL_SETTINGS = 'merge_with_ttl_timeout = 14400';
+
+const NEVER = '2299-01-01 00:00:00.000000';
+const LONG_AGO = '1970-01-02 00:00:00.000000';
+const PRINTED = /^(\d{4,})-(\d\d)-(\d\d)(?: (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?)?(?:\+00)?$/;
+
+/**
+ * `expiresAt` for a date that no ClickHouse type may be able to hold: as Postgres prints it in UTC, null or left out for none. The
+ * result is text that a DateTime64(6, 'UTC') takes.
+ */
+export function expiryOf({ count, unit }: Keep, printed: string | null | undefined): string {
+  if (printed === '-infinity' || printed?.endsWith(' BC') === true) return LONG_AGO;
+  const parts = PRINTED.exec(printed ?? '');
+  if (parts === null) return NEVER;
+  const [, year, month, day, hours = '00', minutes = '00', seconds = '00', fraction = ''] = parts;
+  const date = new Date(0);
+  const months = unit === 'day' ? 0 : unit === 'month' ? count : 12 * count;
+  date.setUTCFullYear(Number(year), Number(month) - 1 + months, 1);
+  if (Number.isNaN(date.getTime())) return NEVER;
+  // A day that the month does not have becomes its last.
+  const last = new Date(Date.UTC(2000, 0));
+  last.setUTCFullYear(date.getUTCFullYear(), date.getUTCMonth() + 1, 0);
+  date.setUTCDate(Math.min(Number(day), last.getUTCDate()) + (unit === 'day' ? count : 0));
+  if (date.getUTCFullYear() >= 2299) return NEVER;
+  if (date.getTime() <= 86_400_000) return LONG_AGO;
+  return `${date.toISOString().slice(0, 10)} ${hours}:${minutes}:${seconds}.${fraction.padEnd(6, '0')}`;
 }
 
 /** Up to how many days of keeping a table is cut into days, and up to how many into months. */

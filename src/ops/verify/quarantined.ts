@@ -1,5 +1,6 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { qualified } from '../../sink/identifier.js';
+import { IN_RETENTION } from '../../sink/quarantine.js';
 import type { ComparedTable } from './compared-table.js';
 import { askClickHouse } from './sides.js';
 
@@ -10,7 +11,7 @@ export async function quarantinedKeys(
 ): Promise<ReadonlySet<string>> {
   const rows = await askClickHouse<{ key: string }>(
     client,
-    `select distinct key from ${qualified(table.landing.database, '_walhouse_quarantine')} where table = {table:String}`,
+    `select distinct key from ${qualified(table.landing.database, '_walhouse_quarantine')} where table = {table:String} and ${IN_RETENTION}`,
     { table: table.relation.id },
   );
   const names = table.key.map((place) => table.checked[place]!.column.name);

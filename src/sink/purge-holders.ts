@@ -1,0 +1,106 @@
+import { WalhouseError } from '../pipeline/errors.js';
+import { quoteString } from './identifier.js';
+import { NEXT_PREFIX } from './mart-stage.js';
+import { AUDIT_PREFIX, tableName, VERSION, type Databases } from './names.js';
+import type { TableName } from './purge-parts.js';
+import { QUARANTINE_TABLE } from './quarantine.js';
+import type { Server } from './server.js';
+
+/** How a table in ClickHouse came to hold rows of a source table. */
+export type HolderKind = 'landing' | 'stage' | 'audit' | 'mart' | 'quarantine';
+
+/** A table in ClickHouse that holds versions of rows of a source table. */
+export interface Holder extends TableName {
+  readonly kind: HolderKind;
+  /** Types by column. */
+  readonly columns: ReadonlyMap<string, string>;
+}
+
+interface TableRow {
+  readonly database: string;
+  readonly name: string;
+  readonly engine: string;
+  readonly as_select: string;
+  readonly definition: string;
+}
+
+/**
+ * Finds every table that holds rows of a source table: landing, its stage, the trail of changes, the quarantine, and each table that a
+ * materialized view fills from one of these, however many stand between.
+ */
+export async function findHolders(
+  server: Server,
+  databases: Databases,
+  source: { readonly schema: string; readonly name: string },
+): Promise<Holder[]> {
+  const all = await server.rows<TableRow>(
+    `select database, name, engine, as_select, create_table_query as definition from system.tables
+      where database in {databases:Array(String)}`,
+    'looking for what holds rows',
+    { databases: [databases.views, databases.landing, databases.audit] },
+  );
+  const name = tableName(source.schema, source.name);
+  const { landing } = databases;
+  const wanted: (TableName & { kind: HolderKind })[] = [
+    { kind: 'landing', database: landing, name },
+    { kind: 'stage', database: landing, name: `${NEXT_PREFIX}${name}` },
+    { kind: 'audit', database: landing, name: `${AUDIT_PREFIX}${name}` },
+    { kind: 'quarantine', database: landing, name: QUARANTINE_TABLE },
+  ];
+  const found = wanted.filter((table) => all.some((known) => isSame(known, table)));
+  // Marts may be filled from marts, so each that is found is looked at in its turn.
+  for (const from of found) {
+    if (from.kind === 'quarantine') continue;
+    for (const view of all) {
+      if (view.engine !== 'MaterializedView' || !reads(view.as_select, from)) continue;
+      const target = targetOf(view);
+      if (target === null || found.some((known) => isSame(known, target))) continue;
+      found.push({ kind: 'mart', ...target });
+    }
+  }
+  const columns = await server.rows<{ database: string; table: string; name: string; type: string }>(
+    `select database, table, name, type from system.columns where (database, table) in (${found
+      .map((table) => `(${quoteString(table.database)}, ${quoteString(table.name)})`)
+      .join(', ')})`,
+    'reading columns of what holds rows',
+  );
+  return found.map((table) => ({
+    ...table,
+    columns: new Map(
+      columns
+        .filter((column) => column.database === table.database && column.table === table.name)
+        .map((column) => [column.name, column.type]),
+    ),
+  }));
+}
+
+/** The landing table among them; `table_missing` where the source table was never stored. */
+export function landingOf(holders: readonly Holder[], id: string): Holder {
+  const landing = holders.find(({ kind }) => kind === 'landing');
+  if (landing !== undefined) return landing;
+  throw new WalhouseError('table_missing', {
+    what: `${id} has no table in ClickHouse.`,
+    why: 'It was never stored, or somebody has dropped it.',
+    fix: 'walhouse run makes it',
+  });
+}
+
+/** Whether its rows say which change they are of. */
+export function hasVersions({ columns }: Holder): boolean {
+  return columns.has(VERSION);
+}
+
+function isSame(a: TableName, b: TableName): boolean {
+  return a.database === b.database && a.name === b.name;
+}
+
+function reads(select: string, { database, name }: TableName): boolean {
+  const part = (text: string): string => `\`?${text.replace(/[^A-Za-z0-9_]/g, '\\$&')}\`?`;
+  return new RegExp(`(?<![\\w\`])${part(database)}\\.${part(name)}(?![\\w\`])`).test(select);
+}
+
+/** What a materialized view fills: the table that it names. */
+function targetOf({ definition }: TableRow): TableName | null {
+  const match = /^CREATE MATERIALIZED VIEW .*? TO `?([^`\s.]+)`?\.`?([^`\s(]+)`?[\s(]/s.exec(definition);
+  return match === null ? null : { database: match[1]!, name: match[2]! };
+}

@@ -1,0 +1,174 @@
+import type { ClickHouseClient } from '@clickhouse/client';
+import { versionBound } from '../pipeline/version.js';
+import { Checkpoints } from './checkpoint.js';
+import { auditRetention } from './audit.js';
+import { qualified, quoteName, quoteString } from './identifier.js';
+import { databasesFor, VERSION } from './names.js';
+import { findHolders, hasVersions, landingOf, type Holder, type HolderKind } from './purge-holders.js';
+import { findRows, removeRows, withoutOldParts, type FoundRows } from './purge-parts.js';
+import { isPast, type Retention } from './retention.js';
+import { Server } from './server.js';
+
+/** A source table with retention. */
+export interface PurgedTable {
+  readonly id: string;
+  readonly schema: string;
+  readonly name: string;
+  /** Names of its key's columns. */
+  readonly key: readonly string[];
+  readonly retention: Retention;
+}
+
+/** One table in ClickHouse, before and after. */
+export interface PurgedHolder {
+  readonly kind: HolderKind;
+  /** `database.table`. */
+  readonly name: string;
+  /** The source table whose rows it holds. */
+  readonly of: string;
+  readonly before: FoundRows;
+  readonly after: FoundRows;
+  /** Why nothing can be said of it; null where all was read. */
+  readonly unproven: string | null;
+}
+
+export interface Purged {
+  /** What expired up to this moment by ClickHouse's clock is gone: a DateTime64 as text in UTC. */
+  readonly moment: string;
+  readonly holders: readonly PurgedHolder[];
+}
+
+/** A condition over the rows of one table in ClickHouse; null where none can be written, with the reason. */
+export interface Doomed {
+  readonly holder: Holder;
+  readonly of: string;
+  readonly condition: string | null;
+  readonly unproven: string | null;
+}
+
+/** A running service may bring rows that are past their retention already while they are looked for. */
+const ROUNDS_MAX = 5;
+
+/**
+ * Removes what is past its retention from every table that holds it, and reads all parts afterwards. Safe beside a running service and without
+ * one: what expires is decided by a date that all versions under one sort key share.
+ */
+export async function purge(options: {
+  readonly client: ClickHouseClient;
+  /** The database that people query. */
+  readonly database: string;
+  readonly tables: readonly PurgedTable[];
+}): Promise<Purged> {
+  const server = new Server(options.client);
+  const databases = databasesFor(options.database);
+  const [now] = await server.rows<{ moment: string }>(
+    `select toString(now64(6, 'UTC')) as moment`,
+    'asking for the time',
+  );
+  const { moment } = now!;
+  const landing: Doomed[] = [];
+  const others: Doomed[] = [];
+  for (const table of options.tables) {
+    const holders = await findHolders(server, databases, table);
+    const stored = landingOf(holders, table.id);
+    const applied = await new Checkpoints(server, databases.landing).load();
+    const below = versionBound(applied?.appliedLsn ?? 0n);
+    for (const holder of holders) {
+      const doomed = pastRetention(holder, table, stored, moment, below);
+      (holder.kind === 'landing' ? landing : others).push(doomed);
+    }
+  }
+  // Marts without dates are told by what is left in landing.
+  return { moment, holders: await removeDoomed(server, [...landing, ...others]) };
+}
+
+/** Removes what is doomed, in this order, until all parts are free of it. */
+export async function removeDoomed(server: Server, doomed: readonly Doomed[]): Promise<PurgedHolder[]> {
+  const before = new Map<Doomed, FoundRows>();
+  const after = new Map<Doomed, FoundRows>();
+  const looked = async (each: Doomed): Promise<FoundRows> =>
+    findRows(server, each.holder, each.condition ?? 'false');
+  for (const each of doomed) before.set(each, await looked(each));
+  await withoutOldParts(server, distinct(doomed), async () => {
+    for (let round = 0; round < ROUNDS_MAX; round += 1) {
+      let left = 0;
+      for (const each of doomed) {
+        if (each.condition === null) continue;
+        const found = await looked(each);
+        if (found.versions === 0) continue;
+        left += found.versions;
+        // A mart that is told by landing had nothing to find before landing was purged.
+        if (before.get(each)!.versions === 0) before.set(each, found);
+        await removeRows(server, each.holder, each.condition);
+      }
+      if (left === 0) return;
+    }
+  });
+  for (const each of doomed) after.set(each, { ...(await looked(each)), inactiveParts: 0 });
+  return doomed.map((each) => ({
+    kind: each.holder.kind,
+    name: `${each.holder.database}.${each.holder.name}`,
+    of: each.of,
+    before: before.get(each)!,
+    after: after.get(each)!,
+    unproven: each.unproven,
+  }));
+}
+
+/** Whether nothing of it is left, and all of it could be read. */
+export function isProven(holders: readonly PurgedHolder[]): boolean {
+  return holders.every(
+    ({ after, unproven }) => after.versions === 0 && after.detachedParts === 0 && unproven === null,
+  );
+}
+
+function pastRetention(
+  holder: Holder,
+  table: PurgedTable,
+  landing: Holder,
+  moment: string,
+  below: bigint,
+): Doomed {
+  const { retention, id } = table;
+  const doomed = (condition: string): Doomed => ({ holder, of: id, condition, unproven: null });
+  switch (holder.kind) {
+    case 'landing':
+    case 'stage':
+      return doomed(isPast(retention, moment));
+    case 'audit':
+      return doomed(isPast(auditRetention(retention), moment));
+    case 'quarantine':
+      return doomed(
+        `table = ${quoteString(id)} and expires_at <= toDateTime64(${quoteString(moment)}, 6, 'UTC')`,
+      );
+    case 'mart':
+      break;
+  }
+  if (isDateAsIn(landing, holder, retention.column)) return doomed(isPast(retention, moment));
+  // Whose key is no more in landing has no row inside its retention. Rows on their way reach landing first or last, so they are left alone.
+  if (hasVersions(holder) && table.key.every((column) => holder.columns.has(column))) {
+    const key = `(${table.key.map(quoteName).join(', ')})`;
+    return doomed(
+      `${VERSION} < toUInt128(${quoteString(String(below))})
+        and ${key} not in (select ${key} from ${qualified(landing.database, landing.name)})`,
+    );
+  }
+  return {
+    holder,
+    of: id,
+    condition: null,
+    unproven: `it has no column "${retention.column}", nor the key and version of the rows it is made from, so what of it is past its retention cannot be told`,
+  };
+}
+
+/** A mart's column of that name is the row's own date, and not the day or month that it falls into. */
+function isDateAsIn(landing: Holder, mart: Holder, column: string): boolean {
+  const kindOf = ({ columns }: Holder): string | undefined =>
+    /^(?:Nullable\()?(DateTime64\([6-9]|Date32)/.exec(columns.get(column) ?? '')?.[1];
+  const kind = kindOf(mart);
+  return kind !== undefined && (kind !== 'Date32' || kindOf(landing) === 'Date32');
+}
+
+function distinct(doomed: readonly Doomed[]): Holder[] {
+  return [...new Map(doomed.map(({ holder }) => [`${holder.database}.${holder.name}`, holder])).values()];
+}
