@@ -1,4 +1,4 @@
-// What `npm run demo`, `npm test`, `npm run walhouse` and `npm run bench` begin with. It works straight after `git clone`:
+// What `npm run demo`, `npm test`, `npm run walhouse`, `npm run bench` and `npm run chaos` begin with. It works straight after `git clone`:
 // it knows nothing but Node.js itself, installs what is missing, builds what has changed, and then hands over. What is
 // up to date costs a tenth of a second. Everything it says goes to standard error, so that `--json` stays clean.
 
@@ -32,15 +32,14 @@ switch (command) {
     break;
   case 'bench':
     await prepare();
-    process.exitCode = await run(process.execPath, [
-      '--import',
-      'tsx',
-      join(ROOT, 'bench', 'main.ts'),
-      ...args,
-    ]);
+    process.exitCode = await runTypeScript(join('bench', 'main.ts'), args);
+    break;
+  case 'chaos':
+    await prepare();
+    process.exitCode = await runTypeScript(join('test', 'chaos', 'main.ts'), args);
     break;
   default:
-    say('usage: node scripts/bootstrap.mjs demo|walhouse|test|bench [ARGUMENT...]');
+    say('usage: node scripts/bootstrap.mjs demo|walhouse|test|bench|chaos [ARGUMENT...]');
     process.exitCode = 2;
 }
 
@@ -246,6 +245,10 @@ function countsIn(report, code) {
 
 function printCounts({ passed, failed, skipped }) {
   console.log(`${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
+}
+
+function runTypeScript(path, argv) {
+  return run(process.execPath, ['--import', 'tsx', join(ROOT, path), ...argv], { cwd: ROOT });
 }
 
 /** Runs a program to its end, passes signals on, and resolves with its exit code. */

@@ -64,6 +64,16 @@ export class Proxy {
     if (weather === 'silent') for (const pair of this.#pairs) pair.silenced = true;
   }
 
+  /** Servers learn at last that connections which went silent are over. */
+  endSilent(): void {
+    for (const pair of this.#pairs) {
+      if (!pair.silenced) continue;
+      pair.client.destroy();
+      pair.server.destroy();
+      this.#pairs.delete(pair);
+    }
+  }
+
   /** New connections go to the server that `url` names. */
   redirect(url: string): void {
     const { hostname, port } = new URL(url);

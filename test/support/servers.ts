@@ -2,6 +2,9 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { inject } from 'vitest';
+import { clickhouseQuery } from './clickhouse-query.js';
+
+export { clickhouseQuery };
 
 /** A connection that was closed takes a moment to leave the server's list. */
 const LEAVE_MS_MAX = 5_000;
@@ -57,20 +60,6 @@ export async function createDatabases(
       if (leaks.length > 0) throw new Error(`left behind in ${unique}: ${leaks.join('; ')}`);
     },
   };
-}
-
-/** Runs a statement over HTTP. Throws with the server's own words. */
-export async function clickhouseQuery<Row>(url: string, sql: string): Promise<Row[]> {
-  const response = await fetch(
-    `${url}/?default_format=JSONEachRow&output_format_json_quote_64bit_integers=1&wait_end_of_query=1`,
-    { method: 'POST', body: sql },
-  );
-  const text = await response.text();
-  if (!response.ok) throw new Error(`${text.trim()} in: ${sql}`);
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => JSON.parse(line) as Row);
 }
 
 async function dropPostgres(admin: pg.Client, database: string): Promise<string[]> {

@@ -48,6 +48,9 @@ export interface Traffic {
   loadInitial(load: InitialLoad): Promise<{ loaded: boolean }>;
   /** Begins the live traffic; resolves once it runs. */
   start(): Promise<void>;
+  /** Lets what is under way finish, and makes no further change before `resume`. */
+  pause(): Promise<void>;
+  resume(): void;
   /** Lets what is under way finish, closes all connections and reports. Rejects with what ended the traffic early, if anything did. */
   stop(): Promise<TrafficReport>;
   /** The one that gets most payments; null before there are any. */
@@ -59,6 +62,7 @@ const CONNECTIONS = 4;
 const BEHIND_MAX_MS = 2_000;
 const RETRIES_MAX = 100;
 const RETRY_PAUSE_MS = 200;
+const PAUSE_LOOK_MS = 20;
 
 /** Believable life on the payments domain: initial data and a repeatable sequence of changes on a few connections. */
 export function createPaymentsTraffic(options: TrafficOptions): Traffic {
@@ -84,6 +88,8 @@ class PaymentsTraffic implements Traffic {
   #sequenceStart: Micros = 0;
   #clockStartMs = 0;
   #skippedMs = 0;
+  #executing = 0;
+  #paused = false;
 
   constructor(options: TrafficOptions) {
     this.#options = options;
@@ -123,6 +129,15 @@ class PaymentsTraffic implements Traffic {
     this.#workers = Array.from({ length: connections }, () => this.#work(state));
   }
 
+  async pause(): Promise<void> {
+    this.#paused = true;
+    while (this.#executing > 0) await sleep(PAUSE_LOOK_MS);
+  }
+
+  resume(): void {
+    this.#paused = false;
+  }
+
   async stop(): Promise<TrafficReport> {
     this.#stopping.abort();
     await Promise.all(this.#workers);
@@ -150,7 +165,9 @@ class PaymentsTraffic implements Traffic {
       while (!signal.aborted) {
         const { operation, dueInMs } = this.#take(state);
         if (dueInMs > 0) await sleep(dueInMs, undefined, { signal });
-        await this.#execute(operation);
+        while (this.#paused) await sleep(PAUSE_LOOK_MS, undefined, { signal });
+        this.#executing += 1;
+        await this.#execute(operation).finally(() => (this.#executing -= 1));
       }
     } catch (error) {
       // Being woken from a pause by `stop` is how a worker ends.
