@@ -22,6 +22,7 @@ interface ColumnRow extends IdentityColumn {
   readonly table: number;
   readonly type: number;
   readonly modifier: number;
+  readonly virtual: boolean;
   readonly comment: string | null;
 }
 
@@ -35,6 +36,7 @@ const TABLES = `
 const COLUMNS = `
   select a.attrelid::int8::float8 as table, a.attnum, a.attname as name, a.atttypid::int8::float8 as type,
          a.atttypmod as modifier, a.attnotnull as "notNull", a.attgenerated <> '' as generated,
+         a.attgenerated = 'v' as virtual,
          col_description(a.attrelid, a.attnum) as comment
     from pg_attribute a
    where a.attrelid = any($1::oid[]) and a.attnum > 0 and not a.attisdropped
@@ -88,54 +90,100 @@ const TWICE = `
 const ALL_TABLES = `
   select n.nspname || '.' || c.relname as id
     from pg_class c join pg_namespace n on n.oid = c.relnamespace
-   where c.relkind in ('r', 'p') and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
+   where c.relkind in ('r', 'p') and c.relpersistence <> 't'
+     and n.nspname not in ('pg_catalog', 'information_schema', 'pg_toast')
    order by 1 limit 10000`;
 
-/**
- * Reads the tables called `ids` (`schema.name`, unquoted) from the catalog, in the order of `ids`. Throws a typed error
- * for the first that is missing, is no ordinary or partitioned table, or has no usable replica identity.
- */
-export async function readRelations(client: ClientBase, ids: readonly string[]): Promise<Relation[]> {
+/** Tables as the catalog describes them, and why others among those that were asked for cannot be followed. */
+export interface Examined {
+  /** In the order that was asked for. */
+  readonly relations: readonly Relation[];
+  /** By id: missing, no ordinary or partitioned table, without a usable replica identity. */
+  readonly problems: ReadonlyMap<string, WalhouseError>;
+}
+
+/** Reads the tables called `ids` (`schema.name`, unquoted). Throws the typed error of the first that cannot be followed. */
+export async function readRelations(
+  client: ClientBase,
+  ids: readonly string[],
+): Promise<readonly Relation[]> {
+  const { relations, problems } = await examineTables(client, ids);
+  for (const id of ids) {
+    const problem = problems.get(id);
+    if (problem !== undefined) throw problem;
+  }
+  return relations;
+}
+
+/** Reads the tables called `ids` (`schema.name`, unquoted), each by itself: one that cannot be followed is a problem of its own. */
+export async function examineTables(client: ClientBase, ids: readonly string[]): Promise<Examined> {
+  const problems = new Map<string, WalhouseError>();
+  const judge = <T>(id: string, work: () => T): T | null => {
+    try {
+      return work();
+    } catch (error) {
+      if (!(error instanceof WalhouseError)) throw error;
+      problems.set(id, error);
+      return null;
+    }
+  };
   const tables = (await client.query<TableRow>(TABLES, [ids])).rows;
+  let names: string[] | null = null;
   const chosen: TableRow[] = [];
   for (const id of ids) {
     const found = tables.filter((table) => table.id === id);
-    if (found.length > 1) throw ambiguous(id, found);
-    if (found[0] === undefined) throw await missing(client, id);
-    refuseUnsupported(found[0]);
-    chosen.push(found[0]);
+    if (found.length === 0) names ??= await allTables(client);
+    const table = judge(id, () => only(id, found, names ?? []));
+    if (table !== null) chosen.push(table);
   }
   const oids = chosen.map((table) => table.oid);
   const columns = (await client.query<ColumnRow>(COLUMNS, [oids])).rows;
   const indexes = (await client.query<IndexRow & { table: number }>(INDEXES, [oids])).rows;
   const typed = await readTypes(client, columns);
-  const twice = (await client.query<{ leaf: number; root: number }>(TWICE, [oids])).rows[0];
-  if (twice !== undefined) {
-    const called = (oid: number): string => chosen.find((table) => table.oid === oid)!.id;
-    throw publishedTwice(called(twice.leaf), called(twice.root));
-  }
+  const twice = (await client.query<{ leaf: number; root: number }>(TWICE, [oids])).rows;
   const odd = await client.query<{ root: number; schema: string; name: string }>(ODD_PARTITIONS, [oids]);
-  return chosen.map((table) => {
+  const relations = chosen.flatMap((table): Relation[] => {
     const own = columns.filter((column) => column.table === table.oid);
     const replicaIdentity = REPLICA_IDENTITIES[table.identity] ?? 'nothing';
-    const key = chooseKey(
-      { schema: table.schema, name: table.name, identity: replicaIdentity },
-      own,
-      indexes.filter((index) => index.table === table.oid),
-    );
-    const partition = odd.rows.find(({ root }) => root === table.oid);
-    if (partition !== undefined) throw oddPartition(table, partition, replicaIdentity);
-    return {
-      oid: table.oid,
-      schema: table.schema,
-      name: table.name,
-      id: table.id,
-      columns: own.map(typed),
-      key,
-      replicaIdentity,
-      comment: table.comment,
-    };
+    const key = judge(table.id, () => {
+      const root = twice.find(({ leaf }) => leaf === table.oid)?.root;
+      if (root !== undefined) throw publishedTwice(table.id, chosen.find(({ oid }) => oid === root)!.id);
+      const partition = odd.rows.find(({ root }) => root === table.oid);
+      if (partition !== undefined) throw oddPartition(table, partition, replicaIdentity);
+      return chooseKey(
+        { schema: table.schema, name: table.name, identity: replicaIdentity },
+        own,
+        indexes.filter((index) => index.table === table.oid),
+      );
+    });
+    if (key === null) return [];
+    return [
+      {
+        oid: table.oid,
+        schema: table.schema,
+        name: table.name,
+        id: table.id,
+        columns: own.map(typed),
+        key,
+        replicaIdentity,
+        comment: table.comment,
+      },
+    ];
   });
+  return { relations, problems };
+}
+
+/** The one table of this name. */
+function only(id: string, found: readonly TableRow[], names: readonly string[]): TableRow {
+  const [table] = found;
+  if (table === undefined) throw missing(id, names);
+  if (found.length > 1) throw ambiguous(id, found);
+  refuseUnsupported(table);
+  return table;
+}
+
+async function allTables(client: ClientBase): Promise<string[]> {
+  return (await client.query<{ id: string }>(ALL_TABLES)).rows.map((row) => row.id);
 }
 
 async function readTypes(
@@ -162,25 +210,25 @@ async function readTypes(
   ]);
   const textByKey = new Map([...wanted.keys()].map((key, index) => [key, texts.rows[index]!.text]));
   const textOf = (oid: number, modifier: number): string => textByKey.get(`${oid}:${modifier}`)!;
-  return ({ name, type, modifier, notNull, generated, comment }) => ({
+  return ({ name, type, modifier, notNull, generated, virtual, comment }) => ({
     name,
     type: columnType(types, type, modifier, textOf),
     notNull,
     generated,
+    ...(virtual ? { virtual } : {}),
     comment,
   });
 }
 
-async function missing(client: ClientBase, id: string): Promise<WalhouseError> {
-  const all = (await client.query<{ id: string }>(ALL_TABLES)).rows.map((row) => row.id);
+function missing(id: string, all: readonly string[]): WalhouseError {
   const similar = similarNames(id, all);
   return new WalhouseError('table_missing', {
     what: `table ${id} does not exist in the source.`,
     why: 'There is nothing to copy.',
     fix:
       similar.length === 0
-        ? 'correct the name under tables (schema.name, without quotes, case as in Postgres), or remove it'
-        : `correct the name under tables; similar ones: ${similar.join(', ')}`,
+        ? 'correct the name under tables (schema.name, without quotes, case as in Postgres), or remove it; or create the table'
+        : `create the table, remove it from tables, or correct the name there; similar ones: ${similar.join(', ')}`,
   });
 }
 
