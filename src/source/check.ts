@@ -3,7 +3,7 @@ import { WalhouseError } from '../pipeline/errors.js';
 import type { Relation } from '../pipeline/relation.js';
 import { readRelations } from './catalog.js';
 import { openPool, parseTarget, quoteName, type Target } from './connection.js';
-import { choosePlugin, nullableNumbers, readServer } from './server.js';
+import { choosePlugin, knowsNumbers, misfits, nullableNumbers, readServer } from './server.js';
 import { readSlot, type Plugin } from './slot.js';
 import { sourceError } from './source-error.js';
 import type { SourceOptions } from './source.js';
@@ -75,6 +75,8 @@ export async function checkSource(options: SourceOptions): Promise<Finding[]> {
     const { slot, decoder, log } = options;
     const plugin = await choosePlugin({ pool, server, wanted: decoder, slot, relations, log });
     findings.push(checkDecoder(plugin, relations));
+    const wrong = await misfits(pool, slot, relations, () => knowsNumbers(pool));
+    for (const [id, error] of wrong) findings.push(failed(`decoder of ${id}`, error));
     const state = await readSlot(pool, slot, plugin, target);
     findings.push(
       passed(

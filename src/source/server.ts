@@ -35,9 +35,10 @@ export async function readServer(pool: Pool, target: Target): Promise<Server> {
 }
 
 /**
- * Decides which plugin decodes. `auto` keeps to an existing slot's; for a new one it prefers wal2json where the server has
- * it and where that loses nothing: wal2json knows partitions by their own names only, writes bytes in the server's
- * encoding, and (up to version 2.5) writes NaN and the infinities as null. pgoutput leaves generated columns out.
+ * Decides which plugin decodes. A slot that exists keeps to its own, and which tables that cannot carry is told by `misfits`; for a new
+ * one `auto` prefers wal2json where the server has it and where that loses nothing: wal2json knows partitions by their own names only,
+ * writes bytes in the server's encoding, and (up to version 2.5) writes NaN and the infinities as null. pgoutput leaves generated
+ * columns out.
  *
  * A choice that would lose something is refused. There is one exception: where wal2json was chosen and a column may be null or
  * NaN, a new slot gets pgoutput instead, with a warning, since nullable numbers are everywhere and a null that
@@ -53,16 +54,23 @@ export async function choosePlugin(parts: {
   readonly log: Log;
 }): Promise<Plugin> {
   const { pool, server, wanted, slot, relations, log } = parts;
+  const existing = pluginOf(await slotPlugin(pool, slot));
+  if (existing === 'wal2json') refuseEncoding(server);
+  // What was asked for and is not the slot's is said when the slot is read.
+  if (existing !== null) return wanted === 'pgoutput' ? wanted : existing;
   if (wanted === 'pgoutput') {
     refuseGenerated(relations);
     return wanted;
   }
-  const { partitioned, ambiguous } = await readTraits(pool, relations);
-  const existing = await slotPlugin(pool, slot);
-  if (wanted === 'wal2json' || existing === 'wal2json') {
-    refuseWal2json(server, partitioned);
+  const traits = await readTraits(pool, relations);
+  const partitioned = traits.filter((table) => table.partitioned).map(({ relation }) => relation.id);
+  const ambiguous = traits.flatMap(({ relation, numbers }) =>
+    numbers.map((name) => `${relation.id}.${name}`),
+  );
+  if (wanted === 'wal2json') {
+    refuseEncoding(server);
+    if (partitioned[0] !== undefined) throw partitionedTable(partitioned[0]);
     if (ambiguous.length === 0 || (await probeWal2json(pool)) === 'knows_numbers') return 'wal2json';
-    if (existing === 'wal2json') throw slotLosesNumbers(slot, ambiguous);
     refuseGenerated(relations, ambiguous);
     log.warn(
       { columns: ambiguous.slice(0, 20) },
@@ -70,7 +78,7 @@ export async function choosePlugin(parts: {
     );
     return 'pgoutput';
   }
-  if (existing === 'pgoutput' || server.encoding !== 'UTF8' || partitioned.length > 0) {
+  if (server.encoding !== 'UTF8' || partitioned.length > 0) {
     refuseGenerated(relations);
     return 'pgoutput';
   }
@@ -82,17 +90,56 @@ export async function choosePlugin(parts: {
 }
 
 /**
+ * Tables that the plugin of a slot cannot carry, by id, each with its fix. `knowsNumbers` is asked where it matters: whether wal2json
+ * tells NaN and the infinities from null.
+ */
+export async function misfits(
+  pool: Pool,
+  slot: string,
+  relations: readonly Relation[],
+  knowsNumbers: () => Promise<boolean>,
+): Promise<Map<string, WalhouseError>> {
+  const problems = new Map<string, WalhouseError>();
+  const plugin = pluginOf(await slotPlugin(pool, slot));
+  if (plugin === 'pgoutput') {
+    for (const relation of relations) {
+      const [column] = generatedColumns([relation]);
+      if (column !== undefined) problems.set(relation.id, generated([relation], []));
+    }
+  }
+  if (plugin === 'wal2json') {
+    for (const { relation, partitioned, numbers } of await readTraits(pool, relations)) {
+      if (partitioned) problems.set(relation.id, partitionedTable(relation.id));
+      else if (numbers.length > 0 && !(await knowsNumbers()))
+        problems.set(relation.id, losesNumbers(slot, relation, numbers));
+    }
+  }
+  return problems;
+}
+
+export async function knowsNumbers(pool: Pool): Promise<boolean> {
+  return (await probeWal2json(pool)) === 'knows_numbers';
+}
+
+function pluginOf(name: string | null): Plugin | null {
+  return name === 'wal2json' || name === 'pgoutput' ? name : null;
+}
+
+/**
  * Refuses columns whose values pgoutput does not send: they would stay behind when what they are made from changes.
  * `ambiguous` are the columns on whose account it is not wal2json.
  */
 export function refuseGenerated(relations: readonly Relation[], ambiguous: readonly string[] = []): void {
+  if (generatedColumns(relations).length > 0) throw generated(relations, ambiguous);
+}
+
+function generated(relations: readonly Relation[], ambiguous: readonly string[]): WalhouseError {
   const columns = generatedColumns(relations);
-  const [first] = columns;
-  if (first === undefined) return;
-  const table = `${quoteName(first.relation.schema)}.${quoteName(first.relation.name)}`;
+  const first = columns[0]!;
+  const table = quoted(first.relation);
   const drop = `alter table ${table} alter column ${quoteName(first.name)} drop expression`;
   const names = columns.map(({ relation, name }) => `${relation.id}.${name}`).join(', ');
-  throw new WalhouseError('table_unsupported', {
+  return new WalhouseError('table_unsupported', {
     what: `${names} ${columns.length === 1 ? 'is a generated column' : 'are generated columns'}, and pgoutput does not send them.`,
     why:
       ambiguous.length === 0
@@ -111,40 +158,45 @@ function generatedColumns(relations: readonly Relation[]): { relation: Relation;
   );
 }
 
-function slotLosesNumbers(slot: string, ambiguous: readonly string[]): WalhouseError {
+function losesNumbers(slot: string, relation: Relation, numbers: readonly string[]): WalhouseError {
   const copy = quoteText(`${slot}_pgoutput`);
-  return new WalhouseError('source_unsupported', {
-    what: `replication slot "${slot}" belongs to wal2json, which here (up to 2.5) writes NaN and the infinities as null, and ${ambiguous.join(', ')} may be null.`,
+  const alter = numbers.map((name) => `alter column ${quoteName(name)} set not null`).join(', ');
+  return new WalhouseError('table_unsupported', {
+    what: `${numbers.join(', ')} of ${relation.id} may be null, and wal2json here (up to 2.5) writes NaN and the infinities as null.`,
     why: 'A NaN would become a null without a word.',
-    fix: `select pg_copy_logical_replication_slot(${quoteText(slot)}, ${copy}, false, 'pgoutput'), then set source.slot to ${slot}_pgoutput and source.decoder to pgoutput`,
+    fix: `alter table ${quoted(relation)} ${alter}; or, for pgoutput, stop walhouse, select pg_copy_logical_replication_slot(${quoteText(slot)}, ${copy}, false, 'pgoutput'), and set source.slot to ${slot}_pgoutput and source.decoder to pgoutput`,
   });
 }
 
-function refuseWal2json(server: Server, partitioned: readonly string[]): void {
-  if (partitioned.length > 0) {
-    throw new WalhouseError('table_unsupported', {
-      what: `${partitioned.join(', ')} is partitioned, and the decoder is wal2json.`,
-      why: 'wal2json names partitions only, and leaves out those made later.',
-      fix: 'set source.decoder to pgoutput, with another source.slot if this one exists',
-    });
-  }
-  if (server.encoding !== 'UTF8') {
-    throw new WalhouseError('source_unsupported', {
-      what: `the database's encoding is ${server.encoding}, and the decoder is wal2json.`,
-      why: 'wal2json does not convert text to UTF-8.',
-      fix: 'set source.decoder to pgoutput, with another source.slot if this one exists',
-    });
-  }
+function partitionedTable(id: string): WalhouseError {
+  return new WalhouseError('table_unsupported', {
+    what: `${id} is partitioned, and the decoder is wal2json.`,
+    why: 'wal2json names partitions only, and leaves out those made later.',
+    fix: 'set source.decoder to pgoutput, with another source.slot if this one exists',
+  });
+}
+
+function refuseEncoding(server: Server): void {
+  if (server.encoding === 'UTF8') return;
+  throw new WalhouseError('source_unsupported', {
+    what: `the database's encoding is ${server.encoding}, and the decoder is wal2json.`,
+    why: 'wal2json does not convert text to UTF-8.',
+    fix: 'set source.decoder to pgoutput, with another source.slot if this one exists',
+  });
+}
+
+function quoted({ schema, name }: Relation): string {
+  return `${quoteName(schema)}.${quoteName(name)}`;
 }
 
 interface Traits {
-  /** Ids of partitioned tables. */
-  readonly partitioned: string[];
+  readonly relation: Relation;
+  readonly partitioned: boolean;
   /** Nullable columns of a number type itself; those of a domain come as strings from wal2json, and so keep NaN. */
-  readonly ambiguous: string[];
+  readonly numbers: readonly string[];
 }
 
-async function readTraits(pool: Pool, relations: readonly Relation[]): Promise<Traits> {
+async function readTraits(pool: Pool, relations: readonly Relation[]): Promise<Traits[]> {
   const { rows } = await pool.query<{ oid: number; partitioned: boolean; numbers: string[] }>(
     `select c.oid::int8::float8 as oid, c.relkind = 'p' as partitioned,
             coalesce((select array_agg(a.attname::text order by a.attnum) from pg_attribute a
@@ -154,12 +206,11 @@ async function readTraits(pool: Pool, relations: readonly Relation[]): Promise<T
     [relations.map(({ oid }) => oid)],
   );
   const found = new Map(rows.map((row) => [row.oid, row]));
-  return {
-    partitioned: relations.filter(({ oid }) => found.get(oid)?.partitioned === true).map(({ id }) => id),
-    ambiguous: relations.flatMap(({ id, oid }) =>
-      (found.get(oid)?.numbers ?? []).map((name) => `${id}.${name}`),
-    ),
-  };
+  return relations.map((relation) => {
+    const { partitioned = false, numbers = [] } = found.get(relation.oid) ?? {};
+    const copied = numbers.filter((name) => relation.columns.some((column) => column.name === name));
+    return { relation, partitioned, numbers: copied };
+  });
 }
 
 /** Columns where a null of wal2json up to 2.5 may have been NaN or an infinity. */

@@ -14,7 +14,7 @@ import type {
 import { readRelations } from './catalog.js';
 import { closePool, connect, destroy, openPool, parseTarget, type Target } from './connection.js';
 import { ensurePublication } from './publication.js';
-import { choosePlugin, readServer, refuseGenerated, type Server } from './server.js';
+import { choosePlugin, knowsNumbers, misfits, readServer, refuseGenerated, type Server } from './server.js';
 import { createSlot, dropSlot, readSlot, slotHolder, type ExportedSnapshot, type Plugin } from './slot.js';
 import { PostgresSnapshot } from './snapshot.js';
 import { sourceError } from './source-error.js';
@@ -70,6 +70,7 @@ export class PostgresSource implements Source, PostgresSourceFacts {
   readonly #streams = new Set<ChangeStream>();
   #relations: readonly Relation[] | null = null;
   #plugin: Plugin | null;
+  #knowsNumbers: Promise<boolean> | null = null;
   #closing: Promise<void> | null = null;
 
   constructor(options: SourceOptions, target: Target, pool: Pool, server: Server) {
@@ -113,9 +114,16 @@ export class PostgresSource implements Source, PostgresSourceFacts {
   /** Those that can be followed become the tables of the publication and of the stream. */
   survey(): Promise<Survey> {
     return this.#named(async () => {
-      const found = await this.#withClient((client) => survey(client, this.#options.tables));
-      this.#relations = found.relations;
-      return found;
+      const found = await this.#withClient(
+        (client) => survey(client, this.#options.tables),
+        'begin isolation level repeatable read read only',
+      );
+      const wrong = await misfits(this.#pool, this.#options.slot, found.relations, () => {
+        this.#knowsNumbers ??= knowsNumbers(this.#pool);
+        return this.#knowsNumbers;
+      });
+      this.#relations = found.relations.filter(({ id }) => !wrong.has(id));
+      return { relations: this.#relations, problems: new Map([...found.problems, ...wrong]) };
     });
   }
 
@@ -272,10 +280,10 @@ export class PostgresSource implements Source, PostgresSourceFacts {
     return rows[0]?.ms ?? 60_000;
   }
 
-  async #withClient<T>(work: (client: ClientBase) => Promise<T>): Promise<T> {
+  async #withClient<T>(work: (client: ClientBase) => Promise<T>, begin = 'begin'): Promise<T> {
     const client = await this.#pool.connect();
     try {
-      await client.query('begin');
+      await client.query(begin);
       const result = await work(client);
       await client.query('commit');
       client.release();
