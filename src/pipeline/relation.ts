@@ -17,14 +17,35 @@ export interface Column {
   readonly name: string;
   readonly type: ColumnType;
   readonly notNull: boolean;
-  /** A STORED generated column: logical decoding leaves it out before Postgres 18. */
+  /** A generated column: pgoutput leaves it out before Postgres 18. */
   readonly generated: boolean;
+  /** A generated column that is not stored: its values are in no change. */
+  readonly virtual?: boolean;
   readonly comment: string | null;
+}
+
+/** What the configuration selects of a source table. */
+export interface Selection {
+  /** Every column of the table, in its order. What the relation's `columns` have not is left out, and passed over unread. */
+  readonly names: readonly string[];
+  /** The configuration names what is copied, so that columns the table gets later are left out too. */
+  readonly closed: boolean;
+  /** The condition that rows must meet, as Postgres prints it, columns without their table; null when all do. */
+  readonly where: string | null;
+  /** The columns that the condition reads; they may be left out. */
+  readonly whereColumns: readonly WhereColumn[];
+}
+
+export interface WhereColumn extends Column {
+  /** Its type, or its domain, is not Postgres's own. */
+  readonly foreign: boolean;
+  /** Texts that differ may be equal, by its collation. */
+  readonly fuzzy: boolean;
 }
 
 export type ReplicaIdentity = 'default' | 'full' | 'index' | 'nothing';
 
-/** A source table as the catalog describes it. Tuples of it follow the order of `columns`. */
+/** A source table as the catalog describes it, or what is selected of it. Tuples of it follow the order of `columns`. */
 export interface Relation {
   readonly oid: number;
   readonly schema: string;
@@ -36,6 +57,8 @@ export interface Relation {
   readonly key: readonly number[];
   readonly replicaIdentity: ReplicaIdentity;
   readonly comment: string | null;
+  /** Left out where whole rows are copied, and all of them. */
+  readonly selection?: Selection;
   /**
    * Tells whether its rows were rewritten without a row event, see `rowsRewritten`. Opaque; left out where it is not known.
    */

@@ -17,6 +17,7 @@ export const NULL_VALUE = -1;
 const TRUE = Buffer.from('true');
 const FALSE = Buffer.from('false');
 const NULL_TOKEN = Buffer.from('null');
+const VALUE_KEY = Buffer.from(',"value":');
 
 /** Keys that messages have, so that reading one makes no string. */
 const KEYS = ['xid', 'timestamp', 'lsn', 'schema', 'columns', 'identity', 'nextlsn', 'table', 'origin'].map(
@@ -251,6 +252,13 @@ export class JsonScanner {
       throw this.failed('a column without its name');
     this.at += 1;
     return this.#text();
+  }
+
+  /** Behind a column's name: passes its value. */
+  passColumn(): void {
+    if (!this.matches(VALUE_KEY)) throw this.failed('a column without its value');
+    this.at += VALUE_KEY.length;
+    this.skip();
   }
 }
 

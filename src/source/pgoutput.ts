@@ -4,6 +4,8 @@ import type { Relation } from '../pipeline/relation.js';
 import type { Since } from '../pipeline/source.js';
 import { ABSENT, NULL, Tuple } from '../pipeline/tuple.js';
 import { decodeFailed, hasKey, identityLost, oldImage, schemaChanged, type Decoder } from './decoder.js';
+import { FilteredChanges } from './filtered-changes.js';
+import { Layout, PASSED_OVER, type RowFilters } from './layout.js';
 import { SinceGate } from './since-gate.js';
 
 /** Microseconds from 1970-01-01 to 2000-01-01, where Postgres counts from. */
@@ -26,13 +28,15 @@ const VALUE_NULL = 0x6e;
 const VALUE_TEXT = 0x74;
 const VALUE_UNCHANGED = 0x75;
 
-/** What a Relation message said: how the columns on the wire map to ours. Null for tables that are not configured. */
+/** What a Relation message said: where the columns on the wire go. Null for tables that are not configured. */
 interface Wire {
   readonly relation: Relation;
+  /** The place in the tuple of each column, or PASSED_OVER. */
   readonly columns: Int32Array;
   /** 1 where the wire's column belongs to the old key. */
   readonly isKey: Uint8Array;
-  /** Every column of the relation is on the wire. */
+  /** Places of the tuple, all of which are on the wire where it is `complete`. */
+  readonly width: number;
   readonly complete: boolean;
 }
 
@@ -43,6 +47,7 @@ export class PgoutputDecoder implements Decoder {
   readonly #oids: ReadonlyMap<number, Relation>;
   /** An error: described in a layout that is not the catalog's, which is fine for changes of before the table's snapshot. */
   readonly #wires = new Map<number, Wire | WalhouseError | null>();
+  readonly #filters: RowFilters;
   readonly #gate: SinceGate;
   readonly #row = new Tuple();
   readonly #old = new Tuple();
@@ -54,8 +59,15 @@ export class PgoutputDecoder implements Decoder {
   #committedAtUs = 0n;
   #xid = 0;
 
-  constructor(relations: readonly Relation[], handler: ChangeHandler, since?: Since) {
-    this.#handler = handler;
+  /** `filters` for those conditions that the publication does not have. */
+  constructor(
+    relations: readonly Relation[],
+    handler: ChangeHandler,
+    since?: Since,
+    filters: RowFilters = new Map(),
+  ) {
+    this.#handler = filters.size === 0 ? handler : new FilteredChanges(handler, filters);
+    this.#filters = filters;
     this.#gate = new SinceGate(relations, since);
     this.#relations = new Map(relations.map((relation) => [relation.id, relation]));
     this.#oids = new Map(relations.map((relation) => [relation.oid, relation]));
@@ -227,25 +239,32 @@ export class PgoutputDecoder implements Decoder {
     this.#at += 1; // Its replica identity; what matters of it is in the columns' flags.
     const count = this.#bytes.readUInt16BE(this.#at);
     this.#at += 2;
+    const layout = new Layout(relation, this.#filters.has(relation));
+    const { names, places, required } = layout;
     const columns = new Int32Array(count);
     const isKey = new Uint8Array(count);
+    let mapped = 0;
     let next = 0;
     for (let index = 0; index < count; index += 1) {
       isKey[index] = this.#byte() & 1;
       const name = this.#string();
       this.#need(8);
       this.#at += 8;
-      // Generated columns are not published before Postgres 18, and later only where that is asked for.
-      while (relation.columns[next]?.generated === true && relation.columns[next]!.name !== name) next += 1;
-      if (relation.columns[next]?.name !== name)
-        throw schemaChanged(relation, columnAt(relation, next, name));
-      columns[index] = next;
+      if (layout.closed && !names.includes(name)) {
+        columns[index] = PASSED_OVER;
+        continue;
+      }
+      // Left out by the publication, or a generated column, which is published since Postgres 18 and only where that is asked for.
+      while (next < names.length && !required[next]! && names[next] !== name) next += 1;
+      if (names[next] !== name) throw schemaChanged(relation, columnAt(names, next, name));
+      columns[index] = places[next]!;
+      if (places[next] !== PASSED_OVER) mapped += 1;
       next += 1;
     }
-    while (relation.columns[next]?.generated === true) next += 1;
-    if (next < relation.columns.length)
-      throw schemaChanged(relation, `column ${relation.columns[next]!.name} is gone`);
-    this.#wires.set(oid, { relation, columns, isKey, complete: count === relation.columns.length });
+    const gone = required.findIndex((isRequired, index) => isRequired && index >= next);
+    if (gone >= 0) throw schemaChanged(relation, `column ${names[gone]!} is gone`);
+    const { width } = layout;
+    this.#wires.set(oid, { relation, columns, isKey, width, complete: mapped === width });
   }
 
   #oldTuple(wire: Wire, full: boolean): void {
@@ -254,7 +273,8 @@ export class PgoutputDecoder implements Decoder {
     if (!full) {
       // Columns outside the key are sent as nulls that mean nothing.
       for (let index = 0; index < columns.length; index += 1) {
-        if (isKey[index] === 0) this.#old.start[columns[index]!] = ABSENT;
+        const place = columns[index]!;
+        if (isKey[index] === 0 && place !== PASSED_OVER) this.#old.start[place] = ABSENT;
       }
     }
     if (!hasKey(relation, this.#old)) throw identityLost(relation);
@@ -268,7 +288,7 @@ export class PgoutputDecoder implements Decoder {
     const length = bytes.length;
     tuple.bytes = bytes;
     tuple.count = wire.relation.columns.length;
-    if (!wire.complete) start.fill(ABSENT, 0, tuple.count);
+    if (!wire.complete) start.fill(ABSENT, 0, wire.width);
     if (at + 2 > length || ((bytes[at]! << 8) | bytes[at + 1]!) !== columns.length)
       throw this.#failed('a row with another number of columns than its table');
     at += 2;
@@ -281,9 +301,13 @@ export class PgoutputDecoder implements Decoder {
         const size = (bytes[at]! << 24) | (bytes[at + 1]! << 16) | (bytes[at + 2]! << 8) | bytes[at + 3]!;
         at += 4;
         if (size < 0 || size > length - at) throw this.#failed('a value that is cut off');
-        start[column] = at;
+        if (column !== PASSED_OVER) {
+          start[column] = at;
+          end[column] = at + size;
+        }
         at += size;
-        end[column] = at;
+      } else if (column === PASSED_OVER) {
+        if (kind !== VALUE_NULL && kind !== VALUE_UNCHANGED) throw this.#failed('a value of an unknown kind');
       } else if (kind === VALUE_NULL) start[column] = NULL;
       else if (kind === VALUE_UNCHANGED) start[column] = ABSENT;
       else throw this.#failed('a value of an unknown kind');
@@ -315,7 +339,7 @@ export class PgoutputDecoder implements Decoder {
   }
 }
 
-function columnAt(relation: Relation, index: number, name: string): string {
-  const expected = relation.columns[index]?.name;
+function columnAt(names: readonly string[], index: number, name: string): string {
+  const expected = names[index];
   return expected === undefined ? `column ${name} is new` : `column ${name} stands where ${expected} was`;
 }

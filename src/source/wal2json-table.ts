@@ -2,6 +2,7 @@ import type { Column, Relation } from '../pipeline/relation.js';
 import { ABSENT, NULL, type Tuple } from '../pipeline/tuple.js';
 import { schemaChanged } from './decoder.js';
 import { type JsonScanner, NULL_VALUE } from './json-scanner.js';
+import { Layout, PASSED_OVER, type RowFilters } from './layout.js';
 
 const NUMBERS_THAT_MAY_BE_NAN = new Set(['float4', 'float8', 'numeric']);
 const BACKSLASH = 0x5c;
@@ -14,52 +15,70 @@ type NullMeans = 'null' | 'nan' | 'nan_or_infinity';
 /** How rows of one table look in wal2json's messages. */
 export class TableShape {
   readonly relation: Relation;
-  /** What stands before each column's value: `{"name":"id","value":`. */
+  readonly #layout: Layout;
+  /** What stands before the value of each of the layout's columns: `{"name":"id","value":`. */
   readonly #prefixes: readonly Buffer[];
+  /** By place in the tuple. */
   readonly #isBytea: readonly boolean[];
   readonly #nullMeans: readonly NullMeans[];
 
-  constructor(relation: Relation) {
+  constructor(relation: Relation, isFiltered: boolean) {
     this.relation = relation;
-    this.#prefixes = relation.columns.map(({ name }) =>
+    this.#layout = new Layout(relation, isFiltered);
+    this.#prefixes = this.#layout.names.map((name) =>
       Buffer.from(`{"name":${JSON.stringify(name)},"value":`),
     );
-    this.#isBytea = relation.columns.map(({ type }) => type.name === 'bytea');
-    this.#nullMeans = relation.columns.map(nullMeans);
+    this.#isBytea = this.#layout.columns.map(({ type }) => type.name === 'bytea');
+    this.#nullMeans = this.#layout.columns.map(nullMeans);
   }
 
   /** Reads `[{"name":...,"value":...},...]` into the tuple; columns that are not there become ABSENT. */
   read(scanner: JsonScanner, tuple: Tuple): void {
     const prefixes = this.#prefixes;
+    const { places, width } = this.#layout;
     const count = prefixes.length;
     tuple.bytes = scanner.bytes;
-    tuple.count = count;
-    tuple.start.fill(ABSENT, 0, count);
+    tuple.count = this.relation.columns.length;
+    tuple.start.fill(ABSENT, 0, width);
     scanner.openArray();
     if (scanner.closedArray()) return;
     let column = 0;
+    let unknown: string | null = null;
     do {
       // The next column nearly always; a later one where unchanged TOAST values were left out.
       let tried = 0;
-      while (!scanner.matches(prefixes[column]!)) {
+      while (tried < count && !scanner.matches(prefixes[column]!)) {
         column = column + 1 === count ? 0 : column + 1;
         tried += 1;
-        if (tried >= count) throw this.#unknownColumn(scanner);
+      }
+      if (tried >= count) {
+        unknown = this.#passUnknown(scanner);
+        continue;
       }
       scanner.at += prefixes[column]!.length;
-      if (tuple.start[column] !== ABSENT) throw scanner.failed('a column twice');
-      this.#value(scanner, tuple, column);
+      const place = places[column]!;
+      if (place === PASSED_OVER) scanner.skip();
+      else {
+        if (tuple.start[place] !== ABSENT) throw scanner.failed('a column twice');
+        this.#value(scanner, tuple, place);
+      }
       column = column + 1 === count ? 0 : column + 1;
     } while (scanner.nextInArray());
+    // What is missing beside an unknown name may be that column renamed, which must not pass for a value that was not sent again.
+    if (unknown !== null && this.#missing(tuple) !== undefined) throw this.#isNew(unknown);
   }
 
   /** A new row names every column; one that is not there was dropped since, or not yet made. */
   requireWhole(row: Tuple): void {
-    for (let column = 0; column < row.count; column += 1) {
-      if (row.start[column] !== ABSENT) continue;
-      const { name, generated } = this.relation.columns[column]!;
-      if (!generated) throw schemaChanged(this.relation, `column ${name} is gone`);
-    }
+    const missing = this.#missing(row);
+    if (missing !== undefined) throw schemaChanged(this.relation, `column ${missing} is gone`);
+  }
+
+  #missing(row: Tuple): string | undefined {
+    const { names, places, required } = this.#layout;
+    for (let column = 0; column < names.length; column += 1)
+      if (required[column] === true && row.start[places[column]!] === ABSENT) return names[column];
+    return undefined;
   }
 
   #value(scanner: JsonScanner, tuple: Tuple, column: number): void {
@@ -95,8 +114,14 @@ export class TableShape {
     }
   }
 
-  #unknownColumn(scanner: JsonScanner): Error {
+  #passUnknown(scanner: JsonScanner): string {
     const name = scanner.columnName();
+    if (!this.#layout.closed) throw this.#isNew(name);
+    scanner.passColumn();
+    return name;
+  }
+
+  #isNew(name: string): Error {
     return schemaChanged(this.relation, `column ${name} is new`);
   }
 }
@@ -110,10 +135,13 @@ function nullMeans({ type, notNull }: Column): NullMeans {
  * Reads `"schema","table":"name"` behind the key `schema` and finds the table, comparing bytes; null when it is not
  * configured. The table of the message before is tried first.
  */
-export function shapeLookup(relations: readonly Relation[]): (scanner: JsonScanner) => TableShape | null {
+export function shapeLookup(
+  relations: readonly Relation[],
+  filters: RowFilters,
+): (scanner: JsonScanner) => TableShape | null {
   const entries = relations.map((relation) => ({
     span: Buffer.from(`${JSON.stringify(relation.schema)},"table":${JSON.stringify(relation.name)}`),
-    shape: new TableShape(relation),
+    shape: new TableShape(relation, filters.has(relation)),
   }));
   let last = entries[0];
   return (scanner) => {

@@ -4,7 +4,9 @@ import type { Relation } from '../pipeline/relation.js';
 import type { Since } from '../pipeline/source.js';
 import { Tuple } from '../pipeline/tuple.js';
 import { hasKey, identityLost, oldImage, type Decoder } from './decoder.js';
+import { FilteredChanges } from './filtered-changes.js';
 import { JsonScanner } from './json-scanner.js';
+import type { RowFilters } from './layout.js';
 import { SinceGate } from './since-gate.js';
 import type { TableShape } from './wal2json-table.js';
 import { shapeLookup } from './wal2json-table.js';
@@ -38,10 +40,15 @@ export class Wal2jsonDecoder implements Decoder {
   #truncated: Relation[] = [];
   #truncateLsn: Lsn = 0n;
 
-  constructor(relations: readonly Relation[], handler: ChangeHandler, since?: Since) {
-    this.#handler = handler;
+  constructor(
+    relations: readonly Relation[],
+    handler: ChangeHandler,
+    since?: Since,
+    filters: RowFilters = new Map(),
+  ) {
+    this.#handler = filters.size === 0 ? handler : new FilteredChanges(handler, filters);
     this.#gate = new SinceGate(relations, since);
-    this.#shapeOf = shapeLookup(relations);
+    this.#shapeOf = shapeLookup(relations, filters);
   }
 
   get open(): boolean {
