@@ -64,10 +64,10 @@ export function tableView(plan: TablePlan): string {
 }
 
 /**
- * Hides every row below the truncate's version. Rows are read from landing itself, and a second run finds
- * what the first has left: nothing, or the rest.
+ * Hides every row below a version: a truncate's, or a snapshot's that does not have them. Rows are read from landing itself, and a
+ * second run finds what the first has left: nothing, or the rest.
  */
-export function truncateLanding(plan: TablePlan, version: string, committedAt: string): string {
+export function hideBelow(plan: TablePlan, version: string, committedAt: string): string {
   const names = plan.columns.map(({ name }) => quoteName(name)).join(', ');
   return [
     `insert into ${plan.landing} (${plan.insertColumns.join(', ')})`,

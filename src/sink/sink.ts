@@ -19,7 +19,7 @@ import { RowBatch, type TableRows } from './batch.js';
 import { Checkpoints } from './checkpoint.js';
 import { quoteName, quoteString } from './identifier.js';
 import { complete } from './incomplete.js';
-import { landingTable, tableView, truncateLanding } from './landing.js';
+import { hideBelow, landingTable, tableView } from './landing.js';
 import { objectsOf, parseMart, type MartFiles } from './mart-files.js';
 import { NEXT_PREFIX, type MartStage } from './mart-stage.js';
 import { Marts } from './marts.js';
@@ -177,7 +177,7 @@ class ClickHouseSink implements Sink {
     const doing = `showing the new copy of ${plan.id}`;
     this.#begins(plan.id);
     stage.filled = true;
-    await stage.settle(this.#server, this.#pool, this.#quarantine);
+    await stage.settle(this.#server, this.#pool, this.#quarantine, consistentPoint);
     const definition = definitionHash(plan);
     const next = await this.#identity(`${NEXT_PREFIX}${plan.name}`);
     const known = await this.#known(plan.id);
@@ -267,7 +267,7 @@ class ClickHouseSink implements Sink {
       const { plan, version, committedAt } = batch.truncation;
       this.#begins(plan.id);
       for (const copy of this.#copies(plan))
-        await this.#server.longCommand(truncateLanding(copy, version, committedAt), `truncating ${plan.id}`);
+        await this.#server.longCommand(hideBelow(copy, version, committedAt), `truncating ${plan.id}`);
       this.#stages.get(plan.id)?.stage.truncated();
       // A row put back later must not outlive the truncate that it came before.
       await this.#quarantine.clear(plan.id, version);

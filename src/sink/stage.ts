@@ -3,13 +3,14 @@ import { snapshotVersion } from '../pipeline/version.js';
 import type { Lsn } from '../pipeline/lsn.js';
 import { qualified } from './identifier.js';
 import { complete, type IncompleteRow } from './incomplete.js';
-import { landingTable } from './landing.js';
+import { hideBelow, landingTable } from './landing.js';
 import { NEXT_PREFIX } from './mart-stage.js';
 import type { Databases } from './names.js';
 import type { TablePlan } from './plan.js';
 import type { Quarantine } from './quarantine.js';
 import type { BufferPool } from './row-buffer.js';
 import type { Server } from './server.js';
+import { formatMicros } from './times.js';
 
 /** Rows that wait for values which the snapshot has yet to bring. */
 const PENDING_MAX = 50_000;
@@ -63,9 +64,27 @@ export class Stage {
     this.pending.push(...rows);
   }
 
-  /** Stores the rows that waited. */
-  async settle(server: Server, pool: BufferPool, quarantine: Quarantine): Promise<void> {
-    if (this.pending.length === 0) return;
+  /**
+   * Stores the rows that waited; then hides those of before the snapshot that it does not have. The stream brought them while the
+   * snapshot's position was not known, and what became of them was passed over once it was.
+   */
+  async settle(
+    server: Server,
+    pool: BufferPool,
+    quarantine: Quarantine,
+    consistentPoint: Lsn,
+  ): Promise<void> {
+    if (this.pending.length > 0) await this.#storePending(server, pool, quarantine);
+    if (this.live) return;
+    const hidden = hideBelow(
+      this.staged,
+      obsoleteBelow(consistentPoint),
+      formatMicros(BigInt(Date.now()) * 1000n),
+    );
+    await server.longCommand(hidden, `finishing the new copy of ${this.plan.id}`);
+  }
+
+  async #storePending(server: Server, pool: BufferPool, quarantine: Quarantine): Promise<void> {
     const out = pool.take();
     const refused = await complete(this.staged, out, this.pending, server);
     const doing = `storing rows of ${this.plan.id}`;

@@ -320,6 +320,30 @@ describe('the payments marts', () => {
     }
   });
 
+  it('a payment that the stream brought to a new copy, and that was gone before its snapshot, is in no window and in no view', async () => {
+    const sink = await openPayments();
+    const model = new Model(random(9));
+    await start(sink, model, 0x1000n);
+    await sink.openStage(PAYMENTS, false);
+    const gone: Row = {
+      payment_id: '900',
+      merchant_id: '1',
+      customer_id: '1',
+      amount: '77.00',
+      method: 'Visa',
+      status: 'Paid',
+      payment_date: at(NOW - MINUTE),
+      ingestion_date: at(NOW),
+    };
+    await apply(sink, { commitLsn: 0x2000n, changes: [{ op: 'insert', relation: PAYMENTS, row: gone }] });
+    // Its deletion at 0x2100 is below the snapshot's position, and so it is passed over.
+    await snapshot(sink, PAYMENTS, 0x3000n, []);
+    const empty = { ...model.moment(0x3000n), payments: new Map() };
+    expect(await risk(0x3000n, IDS, FROM, TO)).toEqual(expected(empty, FROM, TO));
+    expect(await risk(null, IDS, FROM, TO)).toEqual(expected(empty, FROM, TO));
+    expect(await fixture.query(`select payment_id from ${fixture.database}.payments`)).toEqual([]);
+  });
+
   it('are made again when their SQL changes, and stay when it does not', async () => {
     const model = new Model(random(5));
     const sink = await openPayments();
