@@ -1,4 +1,4 @@
-import { rowsRewritten, type Relation } from './relation.js';
+import { rowsReplaced, type Relation } from './relation.js';
 import type { Log } from './log.js';
 import type { Source, Survey } from './source.js';
 
@@ -11,8 +11,9 @@ export class CatalogWatch {
   readonly #source: Source;
   readonly #log: Log;
   readonly #onChange: (tables: readonly string[]) => void;
+  readonly #onHarmless: (relation: Relation) => Promise<void>;
   readonly #before: ReadonlyMap<string, string>;
-  readonly #relations: ReadonlyMap<string, Relation>;
+  readonly #relations: Map<string, Relation>;
   #looking: Promise<void> | null = null;
 
   constructor(options: {
@@ -22,10 +23,13 @@ export class CatalogWatch {
     log: Log;
     /** Called with what is not as it was, until the watch is closed. */
     onChange: (tables: readonly string[]) => void;
+    /** Called with a table whose stamp is another one, and whose rows are not. */
+    onHarmless: (relation: Relation) => Promise<void>;
   }) {
     this.#source = options.source;
     this.#log = options.log;
     this.#onChange = options.onChange;
+    this.#onHarmless = options.onHarmless;
     this.#before = looksOf(options.survey);
     this.#relations = new Map(options.survey.relations.map((relation) => [relation.id, relation]));
     this.#timer = setInterval(() => {
@@ -43,16 +47,21 @@ export class CatalogWatch {
       const survey = await this.#source.survey();
       const now = looksOf(survey);
       const changed = [...now].filter(([id, look]) => this.#before.get(id) !== look).map(([id]) => id);
+      const harmless: Relation[] = [];
       for (const relation of survey.relations) {
         const before = this.#relations.get(relation.id);
-        if (
-          before !== undefined &&
-          !changed.includes(relation.id) &&
-          rowsRewritten(before.stamp, relation.stamp)
-        )
-          changed.push(relation.id);
+        if (before === undefined || changed.includes(relation.id)) continue;
+        if (rowsReplaced(before.stamp, relation.stamp)) changed.push(relation.id);
+        else if (before.stamp !== relation.stamp) harmless.push(relation);
       }
-      if (changed.length > 0) this.#onChange(changed);
+      if (changed.length > 0) {
+        this.#onChange(changed);
+        return;
+      }
+      for (const relation of harmless) {
+        await this.#onHarmless(relation);
+        this.#relations.set(relation.id, relation);
+      }
     } catch (error) {
       // The stream notices a source that is away.
       this.#log.debug({ err: error }, 'looking at the catalog failed');

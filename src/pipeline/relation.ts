@@ -60,23 +60,50 @@ export interface Relation {
   /** Left out where whole rows are copied, and all of them. */
   readonly selection?: Selection;
   /**
-   * Tells whether its rows were rewritten without a row event, see `rowsRewritten`. Opaque; left out where it is not known.
+   * Tells whether its rows were replaced without a row event, see `rowsReplaced`. A `RelationStamp` as JSON; left out where it is
+   * not known.
    */
   readonly stamp?: string;
 }
 
-/** What a stamp holds, as JSON. */
+/** What the catalog says of the rows of a table, all of it seen at one moment. */
 export interface RelationStamp {
-  /** The files that the rows are in. VACUUM FULL, CLUSTER and TRUNCATE change them as well. */
-  readonly files: string;
+  /** The file that the rows are in; empty for a partitioned table. VACUUM FULL, CLUSTER and TRUNCATE change it as well. */
+  readonly file: string;
   /** By which transactions the columns were last defined. SET DEFAULT and GRANT change them as well. */
   readonly columns: string;
+  /** The partitions that hold a partitioned table's rows; empty for any other. */
+  readonly leaves: readonly Leaf[];
 }
 
-/** Whether an ALTER TABLE has rewritten the rows between two looks: both of what it changes have changed. */
-export function rowsRewritten(before: string | undefined, after: string | undefined): boolean {
+/** A partition that has rows of its own. */
+export interface Leaf {
+  readonly oid: number;
+  /** By which transactions it was attached, from the root down to it: another one after each DETACH and ATTACH. */
+  readonly link: string;
+  readonly file: string;
+  /** All that is in it came through the root since it was attached: it was made as a partition, or is empty. */
+  readonly fresh: boolean;
+}
+
+/**
+ * Whether rows of a table became others between two looks without a row event in the stream.
+ *
+ * An ALTER TABLE that rewrites rows changes both the file and a column. (TRUNCATE of the table itself is in the stream, and VACUUM
+ * FULL leaves the rows as they are; both change the file alone.) Of a partitioned table nothing is in the stream that happens to single
+ * partitions: TRUNCATE, DROP, DETACH and ATTACH. A new partition without rows of its own changes nothing. That a partition's file
+ * is another one may also come from VACUUM FULL or CLUSTER, which the catalog does not tell apart from TRUNCATE.
+ */
+export function rowsReplaced(before: string | undefined, after: string | undefined): boolean {
   if (!before || !after || before === after) return false;
   const then = JSON.parse(before) as RelationStamp;
   const now = JSON.parse(after) as RelationStamp;
-  return then.files !== now.files && then.columns !== now.columns;
+  if (then.file !== now.file && then.columns !== now.columns) return true;
+  const known = new Map(then.leaves.map((leaf) => [leaf.oid, leaf]));
+  for (const leaf of now.leaves) {
+    const same = known.get(leaf.oid);
+    known.delete(leaf.oid);
+    if (same === undefined ? !leaf.fresh : same.link !== leaf.link || same.file !== leaf.file) return true;
+  }
+  return known.size > 0;
 }

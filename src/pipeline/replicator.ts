@@ -275,6 +275,7 @@ export class Replicator {
           log.info({ tables }, 'the catalog has changed; attaching anew');
           attachment.leave().catch((error: unknown) => attachment.fail(error));
         },
+        onHarmless: (relation) => sink.noteStamp(relation),
       });
       const running = this.#attach.run();
       // A pause outlives a reconnect.

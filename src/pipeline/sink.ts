@@ -113,6 +113,8 @@ export interface Sink {
   beginRepair(relation: Relation, consistentPoint: Lsn): RepairWriter;
   /** Brings a table that was snapshotted in an earlier run up to today's definition (views, marts, comments). */
   attach(relation: Relation): Promise<Attached>;
+  /** Remembers the relation's stamp: what it tells of happened to the same rows. */
+  noteStamp(relation: Relation): Promise<void>;
   /** Remembers that these tables are to be snapshotted anew; with `copy: 'unfit'` what is stored takes no changes until then. */
   markStale(ids: readonly string[], copy: 'fit' | 'unfit'): Promise<void>;
   /** Forgets up to where everything is stored: the next run begins with snapshots of every table. */

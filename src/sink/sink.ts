@@ -4,7 +4,7 @@ import { WalhouseError } from '../pipeline/errors.js';
 import { failpoint } from '../pipeline/failpoint.js';
 import type { Log } from '../pipeline/log.js';
 import type { Lsn } from '../pipeline/lsn.js';
-import { rowsRewritten, type Relation } from '../pipeline/relation.js';
+import { rowsReplaced, type Relation } from '../pipeline/relation.js';
 import type {
   Attached,
   Batch,
@@ -134,7 +134,12 @@ class ClickHouseSink implements Sink {
     const stage = new Stage(relation, plan, this.#databases, live);
     if (!live) {
       this.#complete.delete(plan.id);
-      await this.#stored.save({ ...(await this.#known(plan.id)), state: 'snapshotting' });
+      // What people read is not the table any more, whatever becomes of the new copy.
+      await this.#stored.update(plan.id, {
+        state: 'snapshotting',
+        definition: '',
+        stamp: relation.stamp ?? '',
+      });
       await this.#quarantine.clear(plan.id);
     }
     await stage.create(this.#server);
@@ -180,15 +185,11 @@ class ClickHouseSink implements Sink {
     await stage.settle(this.#server, this.#pool, this.#quarantine, consistentPoint);
     const definition = definitionHash(plan);
     const next = await this.#identity(`${NEXT_PREFIX}${plan.name}`);
-    const known = await this.#known(plan.id);
     const snapshotLsn = consistentPoint;
-    const stamp = relation.stamp ?? '';
-    await this.#stored.save({
-      ...known,
+    await this.#stored.update(plan.id, {
       state: 'switching',
       snapshotLsn,
       switchingTo: `${next} ${definition}`,
-      stamp,
     });
     failpoint('before_switch');
     await this.#marts.switchStages(marts);
@@ -208,14 +209,7 @@ class ClickHouseSink implements Sink {
     await this.#show(plan);
     failpoint('after_switch');
     await this.#quarantine.clear(plan.id, obsoleteBelow(consistentPoint));
-    await this.#stored.save({
-      id: plan.id,
-      state: 'streaming',
-      snapshotLsn,
-      definition,
-      switchingTo: '',
-      stamp,
-    });
+    await this.#stored.update(plan.id, { state: 'streaming', snapshotLsn, definition, switchingTo: '' });
     await this.#server.define(`drop table if exists ${stage.staged.landing} sync`, doing);
     await this.#marts.dropStages(marts);
   }
@@ -223,21 +217,24 @@ class ClickHouseSink implements Sink {
   async attach(relation: Relation): Promise<Attached> {
     const plan = this.#plan(relation);
     this.#begins(plan.id);
-    const known = await this.#finishSwitch(await this.#known(plan.id), plan);
+    const known = await this.#finishSwitch(await this.#stored.find(plan.id), plan);
     const definition = definitionHash(plan);
-    const fits = known.definition === definition && !rowsRewritten(known.stamp, relation.stamp);
+    const fits = known.definition === definition && !rowsReplaced(known.stamp, relation.stamp);
     const live = fits && (known.state === 'streaming' || known.state === 'resync');
     const rebuilt = live ? await this.#show(plan) : false;
-    if (live && known.stamp !== (relation.stamp ?? ''))
-      await this.#stored.save({ ...known, stamp: relation.stamp ?? '' });
+    if (live && known.stamp !== (relation.stamp ?? '')) await this.noteStamp(relation);
     return { live, stale: !live || known.state === 'resync', rebuilt, snapshotLsn: known.snapshotLsn };
+  }
+
+  async noteStamp(relation: Relation): Promise<void> {
+    await this.#stored.update(relation.id, { stamp: relation.stamp ?? '' });
   }
 
   async markStale(ids: readonly string[], copy: 'fit' | 'unfit'): Promise<void> {
     for (const known of await this.#stored.load()) {
       if (!ids.includes(known.id)) continue;
-      if (copy === 'unfit') await this.#stored.save({ ...known, state: 'stopped' });
-      else if (known.state === 'streaming') await this.#stored.save({ ...known, state: 'resync' });
+      if (copy === 'unfit') await this.#stored.update(known.id, { state: 'stopped' });
+      else if (known.state === 'streaming') await this.#stored.update(known.id, { state: 'resync' });
     }
   }
 
@@ -340,22 +337,17 @@ class ClickHouseSink implements Sink {
     );
   }
 
-  async #known(id: string): Promise<KnownTable> {
-    const known = await this.#stored.find(id);
-    return (
-      known ?? { id, state: 'snapshotting', snapshotLsn: 0n, definition: '', switchingTo: '', stamp: '' }
-    );
-  }
-
   /** A switch that was cut off has happened once the readers' table is the new copy; otherwise it begins again. */
   async #finishSwitch(known: KnownTable, plan: TablePlan): Promise<KnownTable> {
     if (known.state !== 'switching') return known;
     const [uuid, definition] = known.switchingTo.split(' ');
     const done = (await this.#identity(plan.name)) === uuid;
-    const settled: KnownTable = done
-      ? { ...known, state: 'streaming', definition: definition!, switchingTo: '' }
-      : { ...known, state: known.definition === '' ? 'snapshotting' : 'resync', switchingTo: '' };
-    await this.#stored.save(settled);
+    const settled = await this.#stored.update(
+      known.id,
+      done
+        ? { state: 'streaming', definition: definition!, switchingTo: '' }
+        : { state: known.definition === '' ? 'snapshotting' : 'resync', switchingTo: '' },
+    );
     if (done)
       await this.#server.define(
         `drop table if exists ${nextTable(plan, this.#databases)} sync`,

@@ -7,6 +7,7 @@ import type { Server } from './server.js';
 export class StoredTables {
   readonly #server: Server;
   readonly #table: string;
+  #turn: Promise<unknown> = Promise.resolve();
 
   constructor(server: Server, landingDatabase: string) {
     this.#server = server;
@@ -21,7 +22,7 @@ export class StoredTables {
         snapshot_lsn UInt64 comment 'The consistent point of its snapshot',
         definition String comment 'Hash of how its landing table was made',
         switching_to String comment 'The identity of the copy that is about to take its place, and its hash',
-        stamp String comment 'Tells whether the source has rewritten its rows',
+        stamp String comment 'Tells whether the source has replaced its rows',
         saved_at DateTime64(6, 'UTC') default now64(6, 'UTC')
       ) engine = ReplacingMergeTree(saved_at)
       order by id
@@ -59,11 +60,26 @@ export class StoredTables {
     }));
   }
 
-  async find(id: string): Promise<KnownTable | null> {
-    return (await this.load()).find((table) => table.id === id) ?? null;
+  /** What is remembered of a table; of one that never was here, nothing but its name. */
+  async find(id: string): Promise<KnownTable> {
+    const known = (await this.load()).find((table) => table.id === id);
+    return (
+      known ?? { id, state: 'snapshotting', snapshotLsn: 0n, definition: '', switchingTo: '', stamp: '' }
+    );
   }
 
-  async save(table: KnownTable): Promise<void> {
+  /** Changes what is said and leaves the rest; one after the other, so that none takes back what another wrote. */
+  async update(id: string, change: Partial<Omit<KnownTable, 'id'>>): Promise<KnownTable> {
+    const turn = this.#turn.then(async () => {
+      const table = { ...(await this.find(id)), ...change };
+      await this.#save(table);
+      return table;
+    });
+    this.#turn = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #save(table: KnownTable): Promise<void> {
     const { id, state, snapshotLsn, definition, switchingTo, stamp } = table;
     await this.#server.insertRows(
       this.#table,
@@ -88,6 +104,6 @@ export interface KnownTable extends StoredTable {
   readonly definition: string;
   /** While `switching`: which copy (its UUID) takes the place, and the copy's hash. */
   readonly switchingTo: string;
-  /** The relation's stamp when its rows were last known to be these; empty when it had none. */
+  /** The relation's stamp when its rows were last known to be these, or when its new copy was begun; empty when it had none. */
   readonly stamp: string;
 }

@@ -4,18 +4,49 @@ import type { Relation, RelationStamp } from '../pipeline/relation.js';
 import type { Survey } from '../pipeline/source.js';
 import { readRelations } from './catalog.js';
 
-/** The files of a table, or of all its partitions, and who last defined each column. */
+/**
+ * The stamps of tables, from catalog tables alone, so that all of it is of the snapshot's moment (functions as `pg_relation_filenode` look
+ * at what is there now).
+ *
+ * A partition was made as one if it was attached by the transaction that made it and some column has not been touched since: ATTACH
+ * counts up each column's `attinhcount`, so it leaves none as CREATE TABLE wrote it. Command numbers are lost where a server has
+ * recovered from its WAL; an attachment that was not later than the table is taken for such a case. Any other partition is fresh if
+ * it is empty now, which is not asked of one that is locked, since the answer would be waited for.
+ */
 const STAMPS = `
-  select root.oid::int8::float8 as oid,
-         (select string_agg(pg_relation_filenode(leaf.oid)::text, ',' order by leaf.oid)
-            from pg_class leaf
-           where leaf.oid = root.oid
-              or leaf.oid in (select relid from pg_partition_tree(root.oid) where isleaf)) as files,
+  with recursive locked as materialized (
+    select relation from pg_locks where locktype = 'relation' and mode = 'AccessExclusiveLock'
+  ),
+  tree(root, oid, link, born) as (
+    select oid, oid, '', true from pg_class where oid = any($1::oid[]) and relkind = 'p'
+    union all
+    select tree.root, i.inhrelid,
+           tree.link || '/' || i.xmin::text
+             || case when to_jsonb(i) ->> 'inhdetachpending' = 'true' then ' pending' else '' end,
+           tree.born and exists (
+             select from pg_attribute made
+                    join pg_attribute own on own.attrelid = made.attrelid and own.attnum > 0
+                     and own.xmin = made.xmin and own.cmin = made.cmin
+              where made.attrelid = i.inhrelid and made.attnum = -1 and made.xmin = i.xmin
+                and made.cmin::text::int8 < i.cmin::text::int8)
+      from tree join pg_inherits i on i.inhparent = tree.oid
+  )
+  select root.oid::int8::float8 as oid, root.relfilenode::text as file,
          (select string_agg(a.attnum || ':' || a.xmin::text, ',' order by a.attnum)
-            from pg_attribute a where a.attrelid = root.oid and a.attnum > 0 and not a.attisdropped) as columns
+            from pg_attribute a where a.attrelid = root.oid and a.attnum > 0 and not a.attisdropped) as columns,
+         (select coalesce(jsonb_agg(jsonb_build_object(
+                   'oid', leaf.oid::int8, 'link', tree.link, 'file', leaf.relfilenode::text,
+                   'fresh', tree.born or case when leaf.oid in (select relation from locked) then false
+                                              else coalesce(pg_relation_size(leaf.oid) = 0, false) end)
+                   order by leaf.oid), '[]')
+            from tree join pg_class leaf on leaf.oid = tree.oid
+           where tree.root = root.oid and leaf.relkind <> 'p') as leaves
     from pg_class root where root.oid = any($1::oid[])`;
 
-/** Reads the tables called `ids`; each that cannot be followed becomes an error of its own, in `problems`. */
+/**
+ * Reads the tables called `ids`; each that cannot be followed becomes an error of its own, in `problems`. `client` is in a transaction
+ * with one snapshot, so that columns and stamp are of one moment.
+ */
 export async function survey(client: ClientBase, ids: readonly string[]): Promise<Survey> {
   const problems = new Map<string, WalhouseError>();
   let relations: readonly Relation[];
@@ -46,7 +77,7 @@ async function stamped(client: ClientBase, relations: readonly Relation[]): Prom
   return relations.map((relation) => {
     const row = rows.find(({ oid }) => oid === relation.oid);
     if (row === undefined) return relation;
-    const stamp: RelationStamp = { files: row.files, columns: row.columns };
+    const stamp: RelationStamp = { file: row.file, columns: row.columns, leaves: row.leaves };
     return { ...relation, stamp: JSON.stringify(stamp) };
   });
 }

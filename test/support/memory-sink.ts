@@ -85,6 +85,10 @@ export class MemorySink implements Sink {
     return Promise.resolve({ live: true, stale: false, rebuilt: false, snapshotLsn: 0n });
   }
 
+  noteStamp(): Promise<void> {
+    return Promise.resolve();
+  }
+
   openBatch(): Batch {
     return new MemoryBatch();
   }

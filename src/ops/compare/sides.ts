@@ -40,7 +40,13 @@ export async function* readPostgres(
   cut: RetentionCut | null,
 ): CanonicalRows {
   const list = columns.map((column) => quotePostgres(column.name)).join(', ');
-  const from = `${quotePostgres(relation.schema)}.${quotePostgres(relation.name)}`;
+  const name = `${quotePostgres(relation.schema)}.${quotePostgres(relation.name)}`;
+  const { rows: roots } = await client.query(
+    `select from pg_class where oid = $1::regclass and relkind = 'p'`,
+    [name],
+  );
+  // A partitioned root has no rows of its own; any other table's children are tables of their own.
+  const from = roots.length > 0 ? name : `only ${name}`;
   const where = cut === null ? '' : ` where ${cut.postgresCondition(quotePostgres(cut.column))}`;
   const stream = client.query(copyTo(`copy (select ${list} from ${from}${where}) to stdout`));
   for await (const rows of readFields(stream)) {
