@@ -112,6 +112,10 @@ program
     'compares Postgres and ClickHouse at one WAL position while both are written to, and says which keys differ',
   )
   .argument('[table]', 'one table alone, e.g. public.payments')
+  .option(
+    '--repair',
+    'has the running service store anew what differs, row by row or as a new copy of the table, and compares again',
+  )
   .addOption(configOption)
   .addOption(jsonOption)
   .option(
@@ -124,11 +128,12 @@ program
   .action(
     async (
       table: string | undefined,
-      options: { config: string; json?: boolean; maxLoad: number; keyEnv: string },
+      options: { repair?: boolean; config: string; json?: boolean; maxLoad: number; keyEnv: string },
     ) => {
       const { verify } = await import('./verify.js');
       process.exitCode = await verify(loadConfig(options.config, process.env), {
         table,
+        repair: options.repair === true,
         json: options.json === true,
         maxLoad: options.maxLoad,
         key: process.env[options.keyEnv],
@@ -174,6 +179,64 @@ for (const verb of ['pause', 'resume'] as const) {
       );
     });
 }
+
+program
+  .command('retention')
+  .description('removes what is past its retention now from everything that holds it, and proves it')
+  .addOption(configOption)
+  .addOption(jsonOption)
+  .option('--report', 'the whole report instead of one line')
+  .action(async (options: { config: string; json?: boolean; report?: boolean }) => {
+    const { retention } = await import('./retention.js');
+    process.exitCode = await retention(loadConfig(options.config, process.env), {
+      json: options.json === true,
+      report: options.report === true,
+      version: version(),
+    });
+  });
+
+const reports = program
+  .command('reports')
+  .description('what retention and erase have removed, each report chained to the one before by its hash');
+
+reports
+  .command('list')
+  .description('one line a report, the oldest first')
+  .addOption(configOption)
+  .addOption(jsonOption)
+  .action(async (options: { config: string; json?: boolean }) => {
+    const { listReports } = await import('./reports.js');
+    process.exitCode = await listReports(loadConfig(options.config, process.env), {
+      json: options.json === true,
+    });
+  });
+
+reports
+  .command('show')
+  .argument('<number>', 'as in the list', wholeNumber)
+  .description('one report whole')
+  .addOption(configOption)
+  .addOption(jsonOption)
+  .action(async (number: number, options: { config: string; json?: boolean }) => {
+    const { showReport } = await import('./reports.js');
+    process.exitCode = await showReport(loadConfig(options.config, process.env), number, {
+      json: options.json === true,
+    });
+  });
+
+reports
+  .command('verify')
+  .description('looks whether every report is there as it was stored; 1 when not')
+  .addOption(configOption)
+  .addOption(jsonOption)
+  .option('--last <hash>', 'a hash noted earlier, which must still be there')
+  .action(async (options: { config: string; json?: boolean; last?: string }) => {
+    const { verifyReports } = await import('./reports.js');
+    process.exitCode = await verifyReports(loadConfig(options.config, process.env), {
+      json: options.json === true,
+      last: options.last,
+    });
+  });
 
 program
   .command('servers')

@@ -56,6 +56,8 @@ export interface SinkClientOptions {
   readonly username?: string;
   readonly password?: string;
   readonly connectionsMax?: number;
+  /** ClickHouse itself refuses every statement that would change something. */
+  readonly readOnly?: boolean;
 }
 
 /** A client for the sink alone: `url` may carry user and password; the database is always named in full. */
@@ -69,7 +71,8 @@ export function createSinkClient(url: string, options: SinkClientOptions = {}): 
     request_timeout: LONGEST_MS,
     max_open_connections: options.connectionsMax ?? 8,
     compression: { request: false, response: false },
-    clickhouse_settings: PINNED_SETTINGS,
+    // At 2 a request may still bring settings of its own.
+    clickhouse_settings: options.readOnly === true ? { ...PINNED_SETTINGS, readonly: '2' } : PINNED_SETTINGS,
     // Its log would quote statements and rows; failures reach us as errors.
     log: { level: ClickHouseLogLevel.OFF },
   });

@@ -5,6 +5,7 @@ import { formatLsn, type Lsn } from '../../pipeline/lsn.js';
 import { qualified } from '../../sink/identifier.js';
 import { databasesFor } from '../../sink/names.js';
 import type { StatusDocument } from '../status.js';
+import { callService, keyRefused, type ServiceAddress } from './service.js';
 import { askClickHouse } from './sides.js';
 
 /** How long the service may take to come to a position before nothing can be said. */
@@ -14,10 +15,7 @@ const CHECKPOINT_MS = 6_000;
 const ASK_MS = 5_000;
 const LOOK_MS = 250;
 
-export interface AppliedOptions {
-  /** `http://127.0.0.1:8080`. */
-  readonly apiUrl: string;
-  readonly apiKey: string | undefined;
+export interface AppliedOptions extends ServiceAddress {
   readonly clickhouse: ClickHouseClient;
   readonly database: string;
   readonly slot: string;
@@ -39,31 +37,17 @@ export async function waitUntilApplied(
     const response = await ask(options, position);
     if (response === null) return waitForCheckpoint(options, position);
     if (response.ok) return (await response.json()) as StatusDocument;
-    if (response.status === 401 || response.status === 403) {
-      throw new WalhouseError('config_invalid', {
-        what: `the service at ${options.apiUrl} answered ${response.status}.`,
-        why: 'How far it has come cannot be asked without a key with the scope ops:read.',
-        fix: 'put the key into the environment variable that --key-env names (default WALHOUSE_KEY)',
-      });
-    }
+    if (response.status === 401 || response.status === 403)
+      throw keyRefused(options, response.status, 'ops:read');
     last = ((await response.json().catch(() => ({}))) as { detail?: string }).detail ?? '';
     await sleep(LOOK_MS);
   }
   throw behind(position, `the service did not apply it in time. ${last}`.trim(), 'walhouse status');
 }
 
-async function ask({ apiUrl, apiKey }: AppliedOptions, position: Lsn): Promise<Response | null> {
-  const url = new URL('/v1/replication', apiUrl);
-  url.searchParams.set('min_lsn', formatLsn(position));
-  url.searchParams.set('wait_ms', String(ASK_MS));
-  try {
-    return await fetch(url, {
-      headers: apiKey === undefined ? {} : { authorization: `Bearer ${apiKey}` },
-      signal: AbortSignal.timeout(2 * ASK_MS),
-    });
-  } catch {
-    return null;
-  }
+function ask(address: ServiceAddress, position: Lsn): Promise<Response | null> {
+  const query = new URLSearchParams({ min_lsn: formatLsn(position), wait_ms: String(ASK_MS) });
+  return callService(address, `/v1/replication?${query.toString()}`, { timeoutMs: 2 * ASK_MS });
 }
 
 async function waitForCheckpoint(options: AppliedOptions, position: Lsn): Promise<null> {
@@ -72,7 +56,7 @@ async function waitForCheckpoint(options: AppliedOptions, position: Lsn): Promis
   for (;;) {
     const [row] = await askClickHouse<{ lsn: string }>(
       options.clickhouse,
-      `select toString(max(applied_lsn)) as lsn from ${table} where slot = {slot:String}`,
+      `select toString(argMax(applied_lsn, (epoch, save))) as lsn from ${table} where slot = {slot:String}`,
       { slot: options.slot },
     );
     const applied = BigInt(row?.lsn ?? '0');

@@ -1,6 +1,8 @@
 import { COLUMN_DIGITS, type KeyTexts } from './statements.js';
 
 export const SAMPLES_MAX = 20;
+/** How many differing keys are remembered, so that they can be repaired one by one. */
+export const KEYS_MAX = 10_000;
 
 /** A row as it came: hashes alone, and its key. */
 export interface HashedRow {
@@ -38,6 +40,7 @@ export class Findings {
     different: [],
   };
   readonly #quarantined: (texts: KeyTexts) => boolean;
+  readonly #keys: KeyTexts[] = [];
 
   constructor(quarantined: (texts: KeyTexts) => boolean) {
     this.#quarantined = quarantined;
@@ -69,6 +72,11 @@ export class Findings {
     return pending;
   }
 
+  /** Of all that was found; null when it is more than KEYS_MAX. */
+  get keys(): readonly KeyTexts[] | null {
+    return this.missing + this.extra + this.different > KEYS_MAX ? null : this.#keys;
+  }
+
   #noteDifferent(wanted: HashedRow, row: HashedRow): void {
     this.#note('different', wanted.texts);
     for (let place = 0; place * COLUMN_DIGITS < wanted.columns.length; place += 1) {
@@ -81,6 +89,7 @@ export class Findings {
 
   #note(kind: 'missing' | 'extra' | 'different', texts: KeyTexts): void {
     this[kind] += 1;
+    if (this.#keys.length < KEYS_MAX) this.#keys.push(texts);
     if (this.samples[kind].length < SAMPLES_MAX) this.samples[kind].push(texts);
   }
 }

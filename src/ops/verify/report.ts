@@ -1,3 +1,4 @@
+import type { TableRepair } from './repair.js';
 import type { ColumnFindings } from './compared-table.js';
 import type { KeyTexts } from './statements.js';
 import type { MartReport } from './verify-marts.js';
@@ -51,7 +52,7 @@ export interface TableReport {
 export interface VerifyReport {
   readonly equal: boolean;
   readonly tables: readonly TableReport[];
-  /** Empty when one table alone was asked for. */
+  /** Those that the tables feed. */
   readonly marts: readonly MartReport[];
   readonly seconds: number;
 }
@@ -68,15 +69,42 @@ const LABELS: Readonly<Record<Verdict, string>> = {
 export function reportText(report: VerifyReport): string {
   const width = Math.max(5, ...report.tables.map(({ table }) => table.length));
   const lines = report.tables.flatMap((table) => [headline(table, width), ...details(table)]);
-  lines.push(...report.marts.map(martLine));
+  lines.push(...report.marts.flatMap(martLines));
   lines.push(report.equal ? `All equal, in ${report.seconds} s.` : `Not all equal, in ${report.seconds} s.`);
   return `${lines.join('\n')}\n`;
 }
 
-function martLine({ mart, feed, verdict, rows, missing }: MartReport): string {
-  if (verdict === 'unchecked') return `mart ${mart}  not looked at: rows from ${feed} bear no version`;
-  if (verdict === 'equal') return `mart ${mart}  has all ${rows.toLocaleString('en')} versions from ${feed}`;
-  return `mart ${mart}  DIFFERENT: lacks ${missing.toLocaleString('en')} of ${rows.toLocaleString('en')} versions from ${feed}`;
+/** What was done, and how it stands now. */
+export function repairText(repairs: readonly TableRepair[], after: VerifyReport): string {
+  const lines = repairs.map(({ table, by, why, keys, rows, hidden }) =>
+    by === 'copy'
+      ? `repaired ${table}: copied anew, since ${why}`
+      : `repaired ${table}: ${keys.toLocaleString('en')} keys, ${rows.toLocaleString('en')} rows stored anew, ${hidden.toLocaleString('en')} hidden`,
+  );
+  return `${lines.join('\n')}${lines.length > 0 ? '\n' : ''}Verified again:\n${reportText(after)}`;
+}
+
+function martLines(mart: MartReport): string[] {
+  const name = `mart ${mart.mart}`;
+  if (mart.error !== null) {
+    return [`${name}  NOT COMPARED`, `  ${mart.error.what} ${mart.error.why}`, `  fix: ${mart.error.fix}`];
+  }
+  if (mart.verdict === 'unchecked') return [`${name}  unchecked: its rows bear no version (${mart.feed})`];
+  const counts: readonly (readonly [number, string])[] = [
+    [mart.missing, 'missing'],
+    [mart.extra, 'without a row behind them'],
+    [mart.different, 'different'],
+  ];
+  const lines = [
+    `${name}  ${LABELS[mart.verdict]}  ${mart.rows.toLocaleString('en')} rows at ${mart.position} from ${mart.feed}`,
+    ...counts
+      .filter(([count]) => count > 0)
+      .map(([count, what]) => `  ${count.toLocaleString('en')} ${what}`),
+  ];
+  if (mart.samples.length > 0) lines.push(`  of ${mart.tables.join(', ')}: ${keys(mart.samples)}`);
+  if (mart.in_flux > 0)
+    lines.push(`  ${mart.in_flux.toLocaleString('en')} changed in every pass and were not compared`);
+  return lines;
 }
 
 function headline(table: TableReport, width: number): string {

@@ -1,8 +1,7 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Client } from 'pg';
 import { quoteName } from '../../source/connection.js';
 import type { Relation } from '../../pipeline/relation.js';
-import { pauseMs, type Load } from './load.js';
+import type { Reader } from './reader.js';
 
 /** About half a second of work, so that pauses are even and progress is seen. */
 const PAGES_EACH = 2_048;
@@ -57,30 +56,25 @@ export async function extentOf(client: Client, relation: Relation): Promise<Exte
   return { pieces, rows: estimate.reduce((sum, count) => sum + count, 0) };
 }
 
-/** Reads all pieces over the snapshot's connections, no faster than the load allows. The first failure ends it. */
+/** Reads all pieces over the snapshot's connections, each at its pace. The first failure ends it. */
 export async function scan(
-  clients: readonly Client[],
-  load: Load,
+  readers: readonly Reader[],
   pieces: readonly Piece[],
-  work: (client: Client, piece: Piece) => Promise<void>,
-  onDone: (piece: Piece, tookMs: number) => void,
+  work: (reader: Reader, piece: Piece) => Promise<void>,
+  onDone: (piece: Piece) => void,
 ): Promise<void> {
   const queue = [...pieces];
   let failed = false;
   await Promise.all(
-    clients.map(async (client) => {
+    readers.map(async (reader) => {
       for (let piece = queue.shift(); piece !== undefined && !failed; piece = queue.shift()) {
-        const startedAt = performance.now();
         try {
-          await work(client, piece);
+          await work(reader, piece);
         } catch (error) {
           failed = true;
           throw error;
         }
-        const tookMs = performance.now() - startedAt;
-        onDone(piece, tookMs);
-        const pause = queue.length === 0 ? 0 : pauseMs(load, tookMs);
-        if (pause > 0) await sleep(pause);
+        onDone(piece);
       }
     }),
   );

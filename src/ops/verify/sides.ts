@@ -1,37 +1,36 @@
-import type { ClickHouseClient } from '@clickhouse/client';
-import type { Client } from 'pg';
+import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import { sinkFailure } from '../../sink/failure.js';
 import type { Buckets } from './buckets.js';
 import type { HashedRow, VersionedRow } from './findings.js';
+import type { Reader } from './reader.js';
 import type { KeyTexts } from './statements.js';
 
 /** Statements with a thousand keys are longer than the server's default allows. */
 const QUERY_BYTES_MAX = '1073741824';
+/** For statements that name many keys and group whole tables: what does not fit into memory goes to disk. */
+export const LARGE_ANSWER: ClickHouseSettings = {
+  max_query_size: QUERY_BYTES_MAX,
+  max_bytes_before_external_group_by: '2000000000',
+};
 const DOING = 'reading what is to be compared';
 
-/** A list of texts: rows without names, since a table may have many. */
-async function rowsOf(client: Client, text: string, values: unknown[]): Promise<string[][]> {
-  const { rows } = await client.query<string[]>({ text, values, rowMode: 'array' });
-  return rows;
-}
-
 export async function addPostgresSums(
-  client: Client,
+  reader: Reader,
   statement: string,
   values: unknown[],
   add: (bucket: number, count: number, sum: bigint) => void,
 ): Promise<void> {
-  for (const [bucket, count, sum] of await rowsOf(client, statement, values)) {
+  for (const [bucket, count, sum] of await reader.rows(statement, values)) {
     add(Number(bucket), Number(count), BigInt(sum!));
   }
 }
 
 export async function readPostgresRows(
-  client: Client,
+  reader: Reader,
   statement: string,
   values: unknown[],
 ): Promise<HashedRow[]> {
-  return (await rowsOf(client, statement, values)).map(([key, columns, ...texts]) => ({
+  return (await reader.rows(statement, values)).map(([key, columns, ...texts]) => ({
     key: key!,
     columns: columns!,
     texts,
@@ -73,9 +72,15 @@ export async function askClickHouse<Row>(
   client: ClickHouseClient,
   query: string,
   parameters: Record<string, unknown> = {},
+  settings: ClickHouseSettings = {},
 ): Promise<Row[]> {
   try {
-    const answer = await client.query({ query, query_params: parameters, format: 'JSONEachRow' });
+    const answer = await client.query({
+      query,
+      query_params: parameters,
+      format: 'JSONEachRow',
+      clickhouse_settings: settings,
+    });
     return await answer.json<Row>();
   } catch (error) {
     throw sinkFailure(error, DOING, false);

@@ -81,10 +81,11 @@ export class Statements {
   clickHouseSums(changedMax: number): string {
     const { landing } = this.#table;
     const from = qualified(landing.database, landing.table);
-    const hash = 'toInt128(reinterpretAsInt64(reverse(substring(MD5(r), 1, 8))))';
-    const inner = `select ${this.#clickHouseKey()} as k, ${this.#clickHouseRow()} as r from ${from} final where ${VERSION} < ${this.#bound} and ${this.#clickHouseLive()}`;
-    const sums = `select toUInt8(0) as kind, ${this.#clickHouseBucket('k')} as b, toString(count()) as n, toString(sum(${hash})) as s, emptyArrayString() as texts from (${inner}) group by b`;
-    const changed = `select toUInt8(1) as kind, toUInt32(0) as b, '' as n, toString(max(${VERSION})) as s, ${this.#clickHouseTexts()} as texts from ${from} where ${VERSION} >= ${this.#bound} group by texts limit ${changedMax + 1}`;
+    // A name given in a statement hides the column of that name, so none is given that a table could have.
+    const hash = 'toInt128(reinterpretAsInt64(reverse(substring(MD5(_walhouse_row), 1, 8))))';
+    const inner = `select ${this.#clickHouseKey()} as _walhouse_key, ${this.#clickHouseRow()} as _walhouse_row from ${from} final where ${VERSION} < ${this.#bound} and ${this.#clickHouseLive()}`;
+    const sums = `select toUInt8(0) as _walhouse_kind, ${this.#clickHouseBucket('_walhouse_key')} as _walhouse_bucket, toString(count()) as _walhouse_rows, toString(sum(${hash})) as _walhouse_sum, emptyArrayString() as _walhouse_texts from (${inner}) group by _walhouse_bucket`;
+    const changed = `select toUInt8(1) as _walhouse_kind, toUInt32(0) as _walhouse_bucket, '' as _walhouse_rows, toString(max(${VERSION})) as _walhouse_sum, ${this.#clickHouseTexts()} as _walhouse_texts from ${from} where ${VERSION} >= ${this.#bound} group by _walhouse_texts limit ${changedMax + 1}`;
     return `${sums} union all ${changed}`;
   }
 
@@ -107,8 +108,8 @@ export class Statements {
     );
     const md5 = `lower(hex(MD5(${this.#clickHouseKey()})))`;
     const texts = this.#clickHouseTexts();
-    const rows = `select toUInt8(0) as kind, ${md5} as k, concat(${pieces.join(', ')}, '') as c, toString(${VERSION}) as v, ${texts} as texts from ${from} final where ${this.#clickHouseLive()} and ${where}`;
-    const changed = `select toUInt8(1) as kind, ${md5} as k, '' as c, toString(max(${VERSION})) as v, any(${texts}) as texts from ${from} where ${VERSION} >= ${this.#bound} and ${where} group by k`;
+    const rows = `select toUInt8(0) as _walhouse_kind, ${md5} as _walhouse_key, concat(${pieces.join(', ')}, '') as _walhouse_columns, toString(${VERSION}) as _walhouse_version, ${texts} as _walhouse_texts from ${from} final where ${this.#clickHouseLive()} and ${where}`;
+    const changed = `select toUInt8(1) as _walhouse_kind, ${md5} as _walhouse_key, '' as _walhouse_columns, toString(max(${VERSION})) as _walhouse_version, any(${texts}) as _walhouse_texts from ${from} where ${VERSION} >= ${this.#bound} and ${where} group by _walhouse_key`;
     return `${rows} union all ${changed}`;
   }
 

@@ -1,5 +1,4 @@
 import type { ClickHouseClient } from '@clickhouse/client';
-import type { Client } from 'pg';
 import { WalhouseError } from '../../pipeline/errors.js';
 import { formatLsn, lsnFrom, type Lsn } from '../../pipeline/lsn.js';
 import type { Relation } from '../../pipeline/relation.js';
@@ -10,8 +9,9 @@ import type { ComparedRetention } from '../compare/retention-cut.js';
 import { Buckets, bucketCount } from './buckets.js';
 import { comparedTable, type ComparedTable } from './compared-table.js';
 import { Findings } from './findings.js';
-import type { Load } from './load.js';
+import { type Load, Pace } from './load.js';
 import { quarantinedKeys } from './quarantined.js';
+import { Reader } from './reader.js';
 import type { TableReport } from './report.js';
 import { takeRetentionEdge } from './retention-edge.js';
 import { extentOf, scan, type Piece } from './scan.js';
@@ -40,12 +40,23 @@ export interface VerifyTableOptions {
   /** Resolves once ClickHouse holds everything before a position. */
   readonly applied: (position: Lsn) => Promise<StatusDocument | null>;
   readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
+  /** Gives it up: the source's connections are closed at once. */
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface VerifiedTable {
+  readonly report: TableReport;
+  /** The keys of all rows that are missing, extra or different; null when they are too many to be named. */
+  readonly keys: readonly KeyTexts[] | null;
 }
 
 export interface VerifyProgress {
   readonly table: string;
-  /** `waiting` for the position, `reading` everything, `descending` into buckets that differ, `following` keys that changed. */
-  readonly step: 'waiting' | 'reading' | 'descending' | 'following';
+  /**
+   * `waiting` for the position, `reading` everything, `descending` into buckets that differ, `following` keys that changed; `repairing` rows,
+   * `copying` the table anew.
+   */
+  readonly step: 'waiting' | 'reading' | 'descending' | 'following' | 'repairing' | 'copying';
   /** 0 to 1. */
   readonly done: number;
   readonly secondsLeft: number | null;
@@ -53,6 +64,7 @@ export interface VerifyProgress {
 
 interface Pass {
   readonly snapshot: PositionedSnapshot;
+  readonly readers: readonly Reader[];
   readonly statements: Statements;
   readonly buckets: number;
   readonly pieces: readonly Piece[];
@@ -64,7 +76,7 @@ interface Pass {
  * Postgres is held at a position C by a snapshot; ClickHouse is read once it has applied C. Landing keeps only the newest version of a
  * row, so rows changed after C are left out on both sides and compared by key at a later position. What is left must be equal at C.
  */
-export async function verifyTable(options: VerifyTableOptions): Promise<TableReport> {
+export async function verifyTable(options: VerifyTableOptions): Promise<VerifiedTable> {
   return new TableVerification(options).run();
 }
 
@@ -84,7 +96,7 @@ class TableVerification {
     this.#options = options;
   }
 
-  async run(): Promise<TableReport> {
+  async run(): Promise<VerifiedTable> {
     const { clickhouse, database, relation } = this.#options;
     const table = await comparedTable(clickhouse, database, relation);
     const quarantined = await quarantinedKeys(clickhouse, table);
@@ -94,25 +106,28 @@ class TableVerification {
       const keys = pending;
       pending = await this.#pass(table, (pass) => this.#compareKeys(table, pass, keys));
     }
-    return this.#report(table, pending);
+    const { keys } = this.#findings;
+    return { report: this.#report(table, pending), keys: this.#complete ? keys : null };
   }
 
   /** Takes a position, waits for ClickHouse to come to it, and compares there. */
   async #pass<T>(table: ComparedTable, compare: (pass: Pass) => Promise<T>): Promise<T> {
-    const { sourceUrl, clickhouse, relation, load, retention } = this.#options;
+    const { sourceUrl, clickhouse, relation, load, retention, signal } = this.#options;
+    signal?.throwIfAborted();
     this.#passes += 1;
     this.#tell('waiting', 0, null);
     const snapshot = await PositionedSnapshot.open(sourceUrl, this.#passes === 1 ? load.connections : 1);
     try {
-      const client = snapshot.connections[0]!;
-      const { pieces, rows } = await extentOf(client, relation);
+      const { pieces, rows } = await extentOf(snapshot.connections[0]!, relation);
+      const readers = snapshot.connections.map((client) => new Reader(client, new Pace(load), signal));
       const edge = retention === undefined ? null : await takeRetentionEdge(clickhouse, retention);
       const buckets = bucketCount(rows);
       const { position, encoding } = snapshot;
       this.#position ??= position;
       const statements = new Statements({ table, buckets, edge, position, encoding });
-      refuseIncomplete(relation, await this.#options.applied(position));
-      const result = await compare({ snapshot, statements, buckets, pieces });
+      refuseIncomplete(relation.id, await this.#options.applied(position));
+      const result = await compare({ snapshot, readers, statements, buckets, pieces });
+      for (const reader of readers) this.#sourceMs += reader.busyMs;
       if (edge?.isPassed() === true) throw tooSlow(relation);
       return result;
     } finally {
@@ -121,20 +136,25 @@ class TableVerification {
   }
 
   async #compareAll(table: ComparedTable, pass: Pass): Promise<KeyTexts[]> {
-    const { clickhouse, load, relation } = this.#options;
-    const { snapshot, statements, pieces } = pass;
+    const { clickhouse, relation } = this.#options;
+    const { readers, statements, pieces } = pass;
     const theirs = new Buckets(pass.buckets);
-    // ClickHouse first, at once: the sooner it is read after the position, the less has changed since.
-    const changed = await readClickHouseSums(clickhouse, statements.clickHouseSums(CHANGED_MAX), theirs);
-    if (changed.length > CHANGED_MAX) throw tooMuchChanged(relation);
-    this.#rowsClickHouse = theirs.rows + changed.length;
-
     const ours = new Buckets(pass.buckets);
-    await this.#scan('reading', snapshot.connections, load, pieces, (client, piece) =>
-      addPostgresSums(client, statements.postgresSums(piece.from, piece.where), [], (...sum) =>
+    // Both at once, so that the snapshot is held no longer than the slower side takes. ClickHouse is asked first: the sooner it is read
+    // after the position, the less has changed since.
+    const reading = readClickHouseSums(clickhouse, statements.clickHouseSums(CHANGED_MAX), theirs).then(
+      (keys) => {
+        if (keys.length > CHANGED_MAX) throw tooMuchChanged(relation);
+        return keys;
+      },
+    );
+    const scanning = this.#scan('reading', readers, pieces, (reader, piece) =>
+      addPostgresSums(reader, statements.postgresSums(piece.from, piece.where), [], (...sum) =>
         ours.add(...sum),
       ),
     );
+    const [changed] = await Promise.all([reading, scanning]);
+    this.#rowsClickHouse = theirs.rows + changed.length;
     this.#rowsPostgres = ours.rows;
     await this.#takeAway(table, pass, changed, ours);
 
@@ -149,26 +169,24 @@ class TableVerification {
 
   /** What changed since the position is in Postgres's sums and not in ClickHouse's. */
   async #takeAway(table: ComparedTable, pass: Pass, keys: readonly KeyTexts[], ours: Buckets): Promise<void> {
-    const client = pass.snapshot.connections[0]!;
+    const reader = pass.readers[0]!;
     const { from, where } = pass.statements.postgresByKeys(tableOf(table.relation));
     const statement = pass.statements.postgresSums(from, where);
     for (const some of inGroups(keys, KEYS_EACH)) {
-      await this.#timed(() =>
-        addPostgresSums(client, statement, columnsOf(some), (...sum) => ours.takeAway(...sum)),
-      );
+      await addPostgresSums(reader, statement, columnsOf(some), (...sum) => ours.takeAway(...sum));
     }
   }
 
   /** Sets the rows of some buckets against each other. */
   async #descend(pass: Pass, buckets: readonly number[]): Promise<KeyTexts[]> {
-    const { clickhouse, load } = this.#options;
-    const { snapshot, statements, pieces } = pass;
+    const { clickhouse } = this.#options;
+    const { snapshot, readers, statements, pieces } = pass;
     const { rows, changed } = await readClickHouseRows(clickhouse, statements.clickHouseRows({ buckets }));
     const impossibleFrom = await this.#impossibleFrom(snapshot);
     const postgres: Awaited<ReturnType<typeof readPostgresRows>> = [];
-    await this.#scan('descending', snapshot.connections, load, pieces, async (client, piece) => {
+    await this.#scan('descending', readers, pieces, async (reader, piece) => {
       const statement = statements.postgresRows(piece.from, piece.where, true);
-      for (const row of await readPostgresRows(client, statement, [buckets])) postgres.push(row);
+      for (const row of await readPostgresRows(reader, statement, [buckets])) postgres.push(row);
     });
     this.#rowsByKey += rows.length + postgres.length;
     return [...this.#findings.settle({ postgres, clickHouse: rows, changed, impossibleFrom }).values()];
@@ -186,12 +204,10 @@ class TableVerification {
         statements.clickHouseRows({ keys: some }),
       );
       const impossibleFrom = await this.#impossibleFrom(snapshot);
-      const postgres = await this.#timed(() =>
-        readPostgresRows(
-          snapshot.connections[0]!,
-          statements.postgresRows(from, where, false),
-          columnsOf(some),
-        ),
+      const postgres = await readPostgresRows(
+        pass.readers[0]!,
+        statements.postgresRows(from, where, false),
+        columnsOf(some),
       );
       this.#rowsByKey += rows.length + postgres.length;
       pending.push(
@@ -213,28 +229,19 @@ class TableVerification {
 
   async #scan(
     step: 'reading' | 'descending',
-    clients: readonly Client[],
-    load: Load,
+    readers: readonly Reader[],
     pieces: readonly Piece[],
-    work: (client: Client, piece: Piece) => Promise<void>,
+    work: (reader: Reader, piece: Piece) => Promise<void>,
   ): Promise<void> {
     const startedAt = performance.now();
     const all = pieces.reduce((sum, { pages }) => sum + pages, 0);
     let done = 0;
     this.#tell(step, 0, null);
-    await scan(clients, load, pieces, work, (piece, tookMs) => {
-      this.#sourceMs += tookMs;
+    await scan(readers, pieces, work, (piece) => {
       done += piece.pages;
       const share = done / all;
       this.#tell(step, share, ((performance.now() - startedAt) / 1_000) * (1 / share - 1));
     });
-  }
-
-  async #timed<T>(work: () => Promise<T>): Promise<T> {
-    const startedAt = performance.now();
-    const result = await work();
-    this.#sourceMs += performance.now() - startedAt;
-    return result;
   }
 
   #tell(step: VerifyProgress['step'], done: number, secondsLeft: number | null): void {
@@ -296,11 +303,12 @@ export function seconds(ms: number): number {
   return Math.round(ms / 10) / 100;
 }
 
-function refuseIncomplete(relation: Relation, status: StatusDocument | null): void {
-  const table = status?.tables[relation.id];
+/** Refuses to compare a table that the service is not done with. */
+export function refuseIncomplete(id: string, status: StatusDocument | null): void {
+  const table = status?.tables[id];
   if (table === undefined || table.state === 'streaming') return;
   throw new WalhouseError('sink_rejected', {
-    what: `${relation.id} is ${table.state}${table.error === null ? '' : ` (${table.error.what})`}.`,
+    what: `${id} is ${table.state}${table.error === null ? '' : ` (${table.error.what})`}.`,
     why: 'Its rows in ClickHouse are not those of any one position.',
     fix: table.error?.fix ?? 'wait until walhouse status says streaming, then compare again',
   });

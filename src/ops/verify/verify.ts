@@ -2,6 +2,7 @@ import type { ClickHouseClient } from '@clickhouse/client';
 import { WalhouseError } from '../../pipeline/errors.js';
 import { lsnFrom, type Lsn } from '../../pipeline/lsn.js';
 import type { Relation } from '../../pipeline/relation.js';
+import { tableName } from '../../sink/names.js';
 import { readRelations } from '../../source/catalog.js';
 import { connect, destroy, parseTarget } from '../../source/connection.js';
 import { sourceError } from '../../source/source-error.js';
@@ -9,74 +10,120 @@ import type { ComparedRetention } from '../compare/retention-cut.js';
 import type { StatusDocument } from '../status.js';
 import type { Load } from './load.js';
 import type { TableReport, VerifyReport } from './report.js';
-import { type MartReport, verifyMarts } from './verify-marts.js';
-import { seconds, type VerifyProgress, verifyTable } from './verify-table.js';
+import { type MartSource, type VerifiedMart, verifyMarts } from './verify-marts.js';
+import {
+  refuseIncomplete,
+  seconds,
+  type VerifiedTable,
+  type VerifyProgress,
+  verifyTable,
+} from './verify-table.js';
 
 export interface VerifyOptions {
   readonly sourceUrl: string;
+  /** Needs to read landing, the marts and system.tables and system.columns, and nothing else. */
   readonly clickhouse: ClickHouseClient;
   /** The database that people query. */
   readonly database: string;
-  /** `schema.name`, each with its retention. */
+  /** All configured tables, `schema.name`, each with its retention. */
   readonly tables: ReadonlyMap<string, { readonly retention?: ComparedRetention | undefined }>;
-  /** Whether the marts are looked at, too. */
-  readonly marts: boolean;
+  /** Those to compare, with the marts that they feed. */
+  readonly only: readonly string[];
   readonly load: Load;
+  /** Resolves once ClickHouse holds everything before a position. */
   readonly applied: (position: Lsn) => Promise<StatusDocument | null>;
   readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Verified {
+  readonly report: VerifyReport;
+  /** What differs, by table. */
+  readonly tables: readonly VerifiedTable[];
+  readonly marts: readonly VerifiedMart[];
 }
 
 /**
- * Compares tables one after the other, each at a position of its own, so that no snapshot is held for longer than its table takes. A
- * table that cannot be compared is told in its report; a wrong configuration ends all.
+ * Compares tables one after the other, each at a position of its own, so that no snapshot is held for longer than its table takes; then
+ * the marts that they feed. What cannot be compared is told in its report; a wrong configuration ends all.
  */
-export async function verify(options: VerifyOptions): Promise<VerifyReport> {
+export async function verify(options: VerifyOptions): Promise<Verified> {
   const startedAt = performance.now();
-  const tables: TableReport[] = [];
-  for (const [id, { retention }] of options.tables) {
-    tables.push(await verifyOne(id, retention, options));
+  const tables: VerifiedTable[] = [];
+  const sources = new Map<string, MartSource>(
+    [...options.tables].map(([id, { retention }]) => [landingName(id), { id, retention }]),
+  );
+  for (const id of options.only) {
+    const { relation, verified } = await verifyOne(id, options);
+    tables.push(verified);
+    if (relation !== null)
+      sources.set(landingName(id), { id, relation, retention: options.tables.get(id)?.retention });
   }
-  const marts = options.marts ? await martsOf(options) : [];
-  return {
-    equal:
-      tables.every(({ verdict }) => verdict === 'equal') &&
-      marts.every(({ verdict }) => verdict !== 'different'),
-    tables,
-    marts,
-    seconds: seconds(performance.now() - startedAt),
-  };
+  const marts = await verifyMarts({
+    ...options,
+    sources,
+    position: () => endOfWal(options.sourceUrl),
+    applied: async (position, ids) => {
+      const status = await options.applied(position);
+      for (const id of ids) refuseIncomplete(id, status);
+    },
+    onProgress: (mart) =>
+      options.onProgress?.({ table: `mart ${mart}`, step: 'reading', done: 0, secondsLeft: null }),
+  });
+  return verifiedOf(tables, marts, seconds(performance.now() - startedAt));
 }
 
-async function martsOf(options: VerifyOptions): Promise<MartReport[]> {
-  const { sourceUrl, clickhouse, database } = options;
+/** All in one report; `seconds` is how long it took. */
+export function verifiedOf(
+  tables: readonly VerifiedTable[],
+  marts: readonly VerifiedMart[],
+  seconds: number,
+): Verified {
+  const report: VerifyReport = {
+    equal:
+      tables.every(({ report }) => report.verdict === 'equal') &&
+      marts.every(({ report }) => report.verdict === 'equal' || report.verdict === 'unchecked'),
+    tables: tables.map(({ report }) => report),
+    marts: marts.map(({ report }) => report),
+    seconds: Math.round(seconds * 100) / 100,
+  };
+  return { report, tables, marts };
+}
+
+function landingName(id: string): string {
+  const dot = id.indexOf('.');
+  return tableName(id.slice(0, dot), id.slice(dot + 1));
+}
+
+async function endOfWal(sourceUrl: string): Promise<Lsn> {
   const client = await connect(sourceUrl, 'sql');
-  let position: Lsn;
   try {
     const { rows } = await client.query<{ lsn: string }>(
-      `select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_flush_lsn() end)::text as lsn`,
+      `select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end)::text as lsn`,
     );
-    position = lsnFrom(rows[0]!.lsn);
+    return lsnFrom(rows[0]!.lsn);
   } finally {
     destroy(client);
   }
-  await options.applied(position);
-  return verifyMarts(clickhouse, database, position);
 }
 
 async function verifyOne(
   id: string,
-  retention: ComparedRetention | undefined,
   options: VerifyOptions,
-): Promise<TableReport> {
+): Promise<{ relation: Relation | null; verified: VerifiedTable }> {
   const startedAt = performance.now();
+  let relation: Relation | null = null;
   try {
-    const relation = await relationOf(options.sourceUrl, id);
-    return await verifyTable({ ...options, relation, retention });
+    relation = await relationOf(options.sourceUrl, id);
+    const { retention } = options.tables.get(id)!;
+    return { relation, verified: await verifyTable({ ...options, relation, retention }) };
   } catch (cause) {
+    options.signal?.throwIfAborted();
     // Failures of ClickHouse are typed where they happen; the rest is the source's.
     const error = sourceError(cause, parseTarget(options.sourceUrl), 'query');
     if (!(error instanceof WalhouseError) || error.kind === 'config_invalid') throw error;
-    return notCompared(id, error, performance.now() - startedAt);
+    const report = notCompared(id, error, performance.now() - startedAt);
+    return { relation, verified: { report, keys: null } };
   }
 }
 
