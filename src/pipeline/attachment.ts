@@ -29,6 +29,8 @@ export interface AttachmentParts {
   readonly relations: readonly Relation[];
   readonly identity: SourceIdentity;
   readonly wholeFrom: Lsn;
+  /** The tables that are exact at the durable position. */
+  readonly exact: () => readonly string[];
   readonly since: Since;
   /** The server streams to us: the slot is ours. Called once. */
   readonly onStreaming: () => void;
@@ -150,6 +152,8 @@ export class Attachment {
       slot: this.#options.slot,
       appliedLsn: progress.durable,
       committedAtUs: progress.committedAtUs,
+      exact: this.#parts.exact(),
+      lagMs: progress.lagMs,
     });
   }
 
@@ -161,6 +165,8 @@ export class Attachment {
       const end = await this.#parts.source.currentLsn();
       const { progress } = this.#parts;
       progress.sighted(end, askedAtMs);
+      // Readers elsewhere learn that what they have is still all there is.
+      this.#checkpoint();
       if (progress.durable === null || end > progress.durable) this.ping();
     } catch (error) {
       // The stream notices a source that is away; this is only a look at the clock.

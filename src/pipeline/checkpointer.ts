@@ -5,6 +5,9 @@ import type { Log } from './log.js';
 import type { Lsn } from './lsn.js';
 import type { Checkpoint, Sink } from './sink.js';
 
+/** A position that stands still is saved again so often, so that readers elsewhere know that it is still all there is. */
+const AGAIN_MS = 500;
+
 /**
  * Writes the durable position into ClickHouse, and only then has it confirmed to Postgres; so what Postgres has forgotten
  * ClickHouse remembers having. One write at a time, at most one in `everyMs`, always the newest position.
@@ -19,7 +22,8 @@ export class Checkpointer {
   readonly #stopping = new AbortController();
   #wanted: Checkpoint | null = null;
   #saving: Promise<void> | null = null;
-  #savedLsn: Lsn = 0n;
+  #saved: Checkpoint | null = null;
+  #savedAtMs = 0;
 
   constructor(options: {
     sink: Sink;
@@ -36,7 +40,7 @@ export class Checkpointer {
   }
 
   save(checkpoint: Checkpoint): void {
-    if (checkpoint.appliedLsn <= this.#savedLsn) return;
+    if (!this.#isNews(checkpoint)) return;
     this.#wanted = checkpoint;
     this.#saving ??= this.#saveAll().finally(() => {
       this.#saving = null;
@@ -51,6 +55,13 @@ export class Checkpointer {
   async close(): Promise<void> {
     this.#stopping.abort();
     await this.#saving;
+  }
+
+  #isNews({ appliedLsn, exact }: Checkpoint): boolean {
+    const saved = this.#saved;
+    if (saved === null || appliedLsn > saved.appliedLsn) return true;
+    if (exact.length !== saved.exact.length || exact.some((id) => !saved.exact.includes(id))) return true;
+    return performance.now() - this.#savedAtMs >= AGAIN_MS;
   }
 
   async #saveAll(): Promise<void> {
@@ -71,7 +82,8 @@ export class Checkpointer {
         continue;
       }
       this.#backoff.reset();
-      this.#savedLsn = checkpoint.appliedLsn;
+      this.#saved = checkpoint;
+      this.#savedAtMs = performance.now();
       failpoint('after_checkpoint');
       this.#confirm(checkpoint.appliedLsn);
       failpoint('after_confirm');

@@ -8,13 +8,15 @@ export const ERROR_POLICY = {
   source_disconnected: 'retry',
   source_restarting: 'retry',
   source_lock_timeout: 'retry',
-  slot_in_use: 'retry',
   // The sink, or the way to it.
   sink_unreachable: 'retry',
   sink_timeout: 'retry',
   sink_overloaded: 'retry',
   sink_read_only: 'retry',
   sink_disk_full: 'retry',
+  // Another instance has the slot, or what is stored: this one stands by until it goes.
+  slot_in_use: 'stand_by',
+  sink_taken_over: 'stand_by',
   // Somebody asked for what cannot be done just now.
   repair_interrupted: 'retry',
   // Preconditions and contradictions: a person has to act.
@@ -56,7 +58,7 @@ export const ERROR_POLICY = {
   internal: 'stop',
   // One row that its ClickHouse type cannot hold.
   value_not_storable: 'quarantine',
-} as const satisfies Record<string, 'retry' | 'stop' | 'quarantine'>;
+} as const satisfies Record<string, 'retry' | 'stand_by' | 'stop' | 'quarantine'>;
 
 export type ErrorKind = keyof typeof ERROR_POLICY;
 
@@ -86,7 +88,7 @@ export class WalhouseError extends Error {
     this.table = parts.table ?? null;
   }
 
-  get policy(): 'retry' | 'stop' | 'quarantine' {
+  get policy(): (typeof ERROR_POLICY)[ErrorKind] {
     return ERROR_POLICY[this.kind];
   }
 }

@@ -217,7 +217,7 @@ export class Replicator {
       refuseOtherCluster(checkpoint, identity);
       const survey = await source.survey();
       const relations = this.#tables.followable(survey, sink, checkpoint !== null);
-      await source.ensurePublication();
+      await source.ensurePublication((ids) => sink.markStale(ids, 'unfit'));
       const rebuilt: TableReport[] = [];
       const appliedLsn =
         checkpoint === null
@@ -253,6 +253,7 @@ export class Replicator {
         relations,
         identity,
         wholeFrom,
+        exact: () => this.#tables.exactAt(this.progress.durable),
         since: ({ id }) => this.#since.get(id) ?? 0n,
         onStreaming: () => this.#stageStale(relations, stages),
         progress: this.progress,
@@ -402,10 +403,10 @@ export class Replicator {
     const error = asWalhouseError(cause);
     const retry = error.policy === 'retry';
     // At the first contact a person is watching: say it and leave. Waiting for another instance is no mistake.
-    const standby = error.kind === 'slot_in_use';
+    const standby = error.policy === 'stand_by';
     if (!this.#everStreamed && !this.#everStoodBy && !standby) throw error;
     this.#error = error;
-    const backoffMs = retry ? this.#backoff.nextMs() : null;
+    const backoffMs = retry || standby ? this.#backoff.nextMs() : null;
     const waitMs = standby && backoffMs !== null ? Math.min(backoffMs, STANDBY_MS_MAX) : backoffMs;
     const waitsOn = standby && this.#state === 'standby';
     this.#everStoodBy ||= standby;

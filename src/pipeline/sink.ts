@@ -1,7 +1,7 @@
 import type { TransactionStart } from './change.js';
 import type { Lsn } from './lsn.js';
 import type { Relation } from './relation.js';
-import type { SourceIdentity } from './source.js';
+import type { RetentionCut, SourceIdentity } from './source.js';
 import type { Tuple } from './tuple.js';
 
 /** What one round of inserts carries. Filled synchronously, stored once, then discarded. */
@@ -20,6 +20,8 @@ export interface Batch {
 
 /** Rows of one table's snapshot on their way. All of them bear the version of the snapshot's consistent point. */
 export interface SnapshotWriter {
+  /** Rows past it could be seen by nobody; by the sink's clock, taken once for the whole snapshot. */
+  readonly cut?: RetentionCut | undefined;
   readonly rows: number;
   add(row: Tuple): void;
   /** Inserts what was added when it is much, or `force`; memory stays bounded when it is awaited after every chunk. */
@@ -80,14 +82,46 @@ export interface Checkpoint {
   readonly appliedLsn: Lsn;
   /** When the last of them was committed; null before the first. Microseconds since 1970 UTC. */
   readonly committedAtUs: bigint | null;
+  /** Tables that are, with the marts over them, what the source was at `appliedLsn`; others are on their way, or stand still. */
+  readonly exact: readonly string[];
+  /** How long ago, when this was saved, `appliedLsn` was known to be all there was; null where that was not known. */
+  readonly lagMs: number | null;
+}
+
+/**
+ * For so long a position that was found stored may be used for a question, from before it was asked for until the answer is there.
+ * Whatever makes an older position untrue waits for longer, after the newer one is stored.
+ */
+export const QUESTION_MS = 2_500;
+
+/** What any process that can read ClickHouse finds there. */
+export interface Stored {
+  /** The process that writes, or did so last; null where none ever has. */
+  readonly owner: StoredOwner | null;
+  /** null where nothing is stored completely. `ageMs`: since it was saved, on ClickHouse's clock. */
+  readonly checkpoint: (Checkpoint & { readonly ageMs: number }) | null;
+}
+
+export interface StoredOwner {
+  /** It is this process. */
+  readonly isUs: boolean;
+  readonly epoch: number;
+  /** Host, process and address of its API. */
+  readonly instance: string;
 }
 
 /** The ClickHouse side, as the pipeline sees it. Every method is safe to call again after a failure. */
 export interface Sink {
-  /** Creates databases and Walhouse's own tables; refuses a server it cannot work with. */
+  /**
+   * Creates databases and Walhouse's own tables; refuses a server it cannot work with. From then on this process is the one that
+   * writes: what an earlier one still sends is turned away, and its calls fail with `sink_taken_over`.
+   */
   open(): Promise<void>;
+  /** Reads who writes and how far it is; works without `open`, and changes nothing. */
+  stored(): Promise<Stored>;
   loadCheckpoint(): Promise<Checkpoint | null>;
   saveCheckpoint(checkpoint: Checkpoint): Promise<void>;
+  /** Works without `open`, as `stored` does. */
   loadTables(): Promise<readonly StoredTable[]>;
   /** Refuses, before anything is made on either side, tables that it could not keep as they are configured. */
   check(relations: readonly Relation[]): void;

@@ -43,6 +43,11 @@ export class TableReports {
     });
   }
 
+  /** The tables of which that is so. */
+  exactAt(durable: Lsn | null): string[] {
+    return [...this.#reports.keys()].filter((id) => this.consistentAt(durable, [id]));
+  }
+
   /** The newest of the positions before which one of these tables is ahead of the others. */
   exactFrom(ids: readonly string[] = [...this.#reports.keys()]): Lsn {
     let newest = 0n;
@@ -60,7 +65,8 @@ export class TableReports {
 
   /**
    * The tables that can be followed. Before anything was ever stored one that cannot is refused; later (`isolate`) it stops alone, and
-   * is snapshotted anew once it can be followed again. Reports of tables that are not configured any more are dropped.
+   * is snapshotted anew once it can be followed again. That may be all of them: the slot still moves on, and the catalog is looked at.
+   * Reports of tables that are not configured any more are dropped.
    */
   followable(survey: Survey, sink: Sink, isolate: boolean): readonly Relation[] {
     const problems = new Map(survey.problems);
@@ -75,7 +81,7 @@ export class TableReports {
       }
     });
     const [first] = problems.values();
-    if (first !== undefined && (!isolate || relations.length === 0)) throw first;
+    if (first !== undefined && !isolate) throw first;
     for (const id of this.#reports.keys())
       if (!problems.has(id) && !relations.some((relation) => relation.id === id)) this.#reports.delete(id);
     for (const [id, error] of problems) {

@@ -4,6 +4,7 @@ import { DURABLE } from './durability.js';
 import { qualified } from './identifier.js';
 import { invalid, martHash, objectsOf, type Mart } from './mart-files.js';
 import type { Databases } from './names.js';
+import type { Ownership } from './ownership.js';
 import type { TablePlan } from './plan.js';
 import { martImages, type MartImage } from './mart-images.js';
 import { readsLanding, stageOf, NEXT_PREFIX, type MartStage } from './mart-stage.js';
@@ -22,13 +23,21 @@ interface KeptMart {
  */
 export class Marts {
   readonly #server: Server;
+  readonly #ownership: Ownership;
   readonly #databases: Databases;
   readonly #marts: readonly Mart[];
   readonly #log: Log;
   readonly #table: string;
 
-  constructor(server: Server, databases: Databases, marts: readonly Mart[], log: Log) {
+  constructor(
+    server: Server,
+    ownership: Ownership,
+    databases: Databases,
+    marts: readonly Mart[],
+    log: Log,
+  ) {
     this.#server = server;
+    this.#ownership = ownership;
     this.#databases = databases;
     this.#marts = marts;
     this.#log = log;
@@ -142,8 +151,9 @@ export class Marts {
         ...targets.map((target) => `${NEXT_PREFIX}${target}`),
       ];
       for (const object of objects) {
-        await this.#server.define(
-          `drop table if exists ${qualified(this.#databases.landing, object)} sync`,
+        await this.#ownership.drop(
+          this.#databases.landing,
+          object,
           `dropping ${object} of mart "${mart.name}"`,
         );
       }
@@ -159,12 +169,13 @@ export class Marts {
     for (const { mart, feeds, targets } of stages) {
       const doing = `switching mart "${mart.name}"`;
       for (const { object, statement } of feeds) {
-        await this.#server.define(`drop table if exists ${qualified(landing, object)} sync`, doing);
-        await this.#server.define(`drop table if exists ${qualified(views, statement.object!)} sync`, doing);
+        await this.#ownership.drop(landing, object, doing);
+        await this.#ownership.drop(views, statement.object!, doing);
       }
       for (const target of targets) {
-        await this.#server.define(
-          `exchange tables ${qualified(views, target)} and ${qualified(landing, `${NEXT_PREFIX}${target}`)}`,
+        await this.#ownership.exchange(
+          qualified(views, target),
+          qualified(landing, `${NEXT_PREFIX}${target}`),
           doing,
         );
       }
@@ -201,7 +212,7 @@ export class Marts {
         if (statement.target !== null && statement.object !== null)
           await this.#backfill(mart, statement.object, statement.target);
       } catch (error) {
-        if (error instanceof WalhouseError && error.policy === 'retry') throw error;
+        if (error instanceof WalhouseError && error.policy !== 'stop') throw error;
         const problem = error instanceof WalhouseError ? error.what : String(error);
         throw invalid(mart.name, `could not be made from ${statement.file}: ${problem}`, undefined, error);
       }
@@ -218,6 +229,7 @@ export class Marts {
       { database, name: view },
     );
     if (row === undefined) throw invalid(mart.name, `has lost ${view} while it was made`);
+    await this.#ownership.fence(qualified(database, target), `filling ${target} of mart "${mart.name}"`);
     await this.#server.longCommand(
       `insert into ${qualified(database, target)} ${row.as_select}`,
       `filling ${target} of mart "${mart.name}"`,
@@ -232,10 +244,7 @@ export class Marts {
 
   async #dropObjects(mart: string, objects: readonly string[]): Promise<void> {
     for (const object of [...objects].reverse()) {
-      await this.#server.define(
-        `drop table if exists ${qualified(this.#databases.views, object)} sync`,
-        `dropping ${object} of mart "${mart}"`,
-      );
+      await this.#ownership.drop(this.#databases.views, object, `dropping ${object} of mart "${mart}"`);
     }
   }
 

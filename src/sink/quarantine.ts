@@ -1,6 +1,7 @@
 import { ABSENT, type Tuple } from '../pipeline/tuple.js';
 import { DURABLE } from './durability.js';
 import { qualified, quoteString } from './identifier.js';
+import type { Ownership } from './ownership.js';
 import type { TablePlan } from './plan.js';
 import { expiryOf, TTL_SETTINGS } from './retention.js';
 import type { Server } from './server.js';
@@ -33,12 +34,14 @@ const COUNTS_STALE_MS = 1_000;
 /** Rows that no ClickHouse type could hold exactly, raw and with their reason, until somebody has looked. */
 export class Quarantine {
   readonly #server: Server;
+  readonly #ownership: Ownership;
   readonly #table: string;
   #counts: ReadonlyMap<string, number> = new Map();
   #countedAtMs = 0;
 
-  constructor(server: Server, landingDatabase: string) {
+  constructor(server: Server, landingDatabase: string, ownership: Ownership) {
     this.#server = server;
+    this.#ownership = ownership;
     this.#table = qualified(landingDatabase, QUARANTINE_TABLE);
   }
 
@@ -91,7 +94,7 @@ export class Quarantine {
     await this.#server.command(
       `alter table ${this.#table} delete where table = ${quoteString(id)}${
         belowVersion === undefined ? '' : ` and version < toUInt128(${quoteString(belowVersion)})`
-      }`,
+      } and ${this.#ownership.still}`,
       `clearing the quarantine of ${id}`,
       { mutations_sync: '1' },
     );

@@ -23,11 +23,17 @@ export class Server {
   readonly #client: ClickHouseClient;
   readonly #insertMs: number;
   readonly #running = new Set<AbortController>();
+  #writer: Writer | null = null;
   #closed = false;
 
   constructor(client: ClickHouseClient, insertMs = DEADLINE_MS) {
     this.#client = client;
     this.#insertMs = insertMs;
+  }
+
+  /** What is written from now on is written in this one's name. */
+  writeAs(writer: Writer): void {
+    this.#writer = writer;
   }
 
   /** Inserts rows that are TabSeparated already; resolves once they are durable. */
@@ -39,6 +45,7 @@ export class Server {
         format: 'TabSeparated',
         values: Readable.from(pieces(bytes), { objectMode: false }),
         clickhouse_settings: PINNED_SETTINGS,
+        ...this.#identified(),
         abort_signal: signal,
       });
     });
@@ -52,6 +59,7 @@ export class Server {
         format: 'JSONEachRow',
         values: rows,
         clickhouse_settings: PINNED_SETTINGS,
+        ...this.#identified(),
         abort_signal: signal,
       });
     });
@@ -132,11 +140,24 @@ export class Server {
         await this.#client.command({
           query,
           clickhouse_settings: { ...PINNED_SETTINGS, ...settings },
+          ...this.#identified(),
           abort_signal: signal,
         });
       },
       rowsInvolved,
     );
+  }
+
+  #identified(): { query_id?: string } {
+    return this.#writer === null ? {} : { query_id: this.#writer.queryId() };
+  }
+
+  async #takenOver(): Promise<WalhouseError | null> {
+    try {
+      return (await this.#writer?.takenOver()) ?? null;
+    } catch {
+      return null; // What is known is told.
+    }
   }
 
   async #request<T>(
@@ -157,12 +178,20 @@ export class Server {
       return await run(controller.signal);
     } catch (error) {
       if (this.#closed) throw closed(doing);
-      throw sinkFailure(late ? new Error('timeout') : error, doing, rowsInvolved);
+      const failure = sinkFailure(late ? new Error('timeout') : error, doing, rowsInvolved);
+      // What is refused for good may be refused because another process writes now.
+      throw (failure.policy === 'stop' && (await this.#takenOver())) || failure;
     } finally {
       clearTimeout(timer);
       this.#running.delete(controller);
     }
   }
+}
+
+/** Whose statements these are. */
+interface Writer {
+  queryId(): string;
+  takenOver(): Promise<WalhouseError | null>;
 }
 
 function closed(doing: string): WalhouseError {

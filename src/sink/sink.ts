@@ -1,29 +1,36 @@
 import { createHash } from 'node:crypto';
+import { hostname } from 'node:os';
 import type { ClickHouseClient } from '@clickhouse/client';
+import { sleep } from '../pipeline/backoff.js';
 import { WalhouseError } from '../pipeline/errors.js';
 import { failpoint } from '../pipeline/failpoint.js';
 import type { Log } from '../pipeline/log.js';
 import type { Lsn } from '../pipeline/lsn.js';
 import { rowsReplaced, type Relation } from '../pipeline/relation.js';
-import type {
-  Attached,
-  Batch,
-  Checkpoint,
-  RepairWriter,
-  Sink,
-  SnapshotWriter,
-  StoredTable,
+import {
+  QUESTION_MS,
+  type Attached,
+  type Batch,
+  type Checkpoint,
+  type RepairWriter,
+  type Sink,
+  type SnapshotWriter,
+  type Stored,
+  type StoredTable,
 } from '../pipeline/sink.js';
+import type { RetentionCut } from '../pipeline/source.js';
 import { AUDIT_COLUMNS, auditTable, auditView } from './audit.js';
 import { RowBatch, type TableRows } from './batch.js';
 import { Checkpoints } from './checkpoint.js';
+import { nowOf } from './clock.js';
 import { quoteName, quoteString } from './identifier.js';
 import { complete } from './incomplete.js';
 import { hideBelow, landingTable, tableView } from './landing.js';
 import { objectsOf, parseMart, type MartFiles } from './mart-files.js';
-import { NEXT_PREFIX, type MartStage } from './mart-stage.js';
+import type { MartStage } from './mart-stage.js';
 import { Marts } from './marts.js';
 import { databasesFor, Names, type Databases } from './names.js';
+import { isNotThere, Ownership } from './ownership.js';
 import { RepairRows } from './repair-rows.js';
 import { planTable, type ColumnOptions, type TablePlan } from './plan.js';
 import { Quarantine } from './quarantine.js';
@@ -31,7 +38,7 @@ import type { Retention } from './retention.js';
 import { BufferPool } from './row-buffer.js';
 import { Server } from './server.js';
 import { SnapshotRows } from './snapshot-rows.js';
-import { Stage, nextTable, obsoleteBelow } from './stage.js';
+import { Stage, nextName, obsoleteBelow } from './stage.js';
 import { StoredTables, type KnownTable } from './stored-tables.js';
 import { formatMicros } from './times.js';
 import { atLeast, VERSION_MIN } from './version.js';
@@ -55,6 +62,8 @@ export interface SinkOptions {
   readonly log: Log;
   /** How long one insert may take. */
   readonly insertTimeoutMs?: number;
+  /** How people find this process, e.g. `db1:4711 http://127.0.0.1:8080`. */
+  readonly instance?: string;
 }
 
 /** How many tables of one batch are inserted at once. */
@@ -68,6 +77,9 @@ export function openSink(options: SinkOptions): Sink {
 class ClickHouseSink implements Sink {
   readonly #options: SinkOptions;
   readonly #server: Server;
+  /** For what is asked in nobody's name. */
+  readonly #asking: Server;
+  readonly #ownership: Ownership;
   readonly #databases: Databases;
   readonly #names = new Names();
   readonly #marts: Marts;
@@ -87,16 +99,21 @@ class ClickHouseSink implements Sink {
   constructor(options: SinkOptions) {
     this.#options = options;
     this.#server = new Server(options.client, options.insertTimeoutMs);
+    this.#asking = new Server(options.client);
     this.#databases = databasesFor(options.database);
+    const servers = { server: this.#server, asking: this.#asking };
+    const instance = options.instance ?? `${hostname()}:${process.pid}`;
+    this.#ownership = new Ownership(servers, this.#databases, instance, options.log);
+    this.#server.writeAs(this.#ownership);
     const marts = options.marts.map((files) => parseMart(files, this.#databases));
     for (const mart of marts) {
       for (const object of objectsOf(mart)) this.#names.reserve(object, `mart "${mart.name}"`);
       for (const { id } of mart.sources) if (!options.tables.has(id)) throw missingSource(mart.name, id);
     }
-    this.#marts = new Marts(this.#server, this.#databases, marts, options.log);
+    this.#marts = new Marts(this.#server, this.#ownership, this.#databases, marts, options.log);
     this.#checkpoints = new Checkpoints(this.#server, this.#databases.landing);
     this.#stored = new StoredTables(this.#server, this.#databases.landing);
-    this.#quarantine = new Quarantine(this.#server, this.#databases.landing);
+    this.#quarantine = new Quarantine(this.#server, this.#databases.landing, this.#ownership);
   }
 
   async open(): Promise<void> {
@@ -105,6 +122,7 @@ class ClickHouseSink implements Sink {
     this.#stages.clear();
     await this.#refuseOldServer();
     await this.#createDatabases();
+    await this.#ownership.claim();
     await this.#checkpoints.open();
     await this.#stored.open();
     await this.#marts.open();
@@ -116,7 +134,19 @@ class ClickHouseSink implements Sink {
   }
 
   saveCheckpoint(checkpoint: Checkpoint): Promise<void> {
-    return this.#checkpoints.save(checkpoint);
+    return this.#checkpoints.save(this.#ownership.epoch, checkpoint);
+  }
+
+  async stored(): Promise<Stored> {
+    try {
+      const owner = await this.#ownership.find();
+      // The owner first: a checkpoint that it saved before it lost its place is still true of what is stored.
+      const found = owner === null ? null : await this.#checkpoints.find();
+      return { owner, checkpoint: found === null ? null : { ...found.checkpoint, ageMs: found.ageMs } };
+    } catch (error) {
+      if (isNotThere(error)) return { owner: null, checkpoint: null };
+      throw error;
+    }
   }
 
   loadTables(): Promise<readonly StoredTable[]> {
@@ -142,7 +172,7 @@ class ClickHouseSink implements Sink {
       });
       await this.#quarantine.clear(plan.id);
     }
-    await stage.create(this.#server);
+    await stage.create(this.#server, this.#ownership, this.#databases);
     if (plan.history) await this.#server.define(auditTable(plan), `preparing ${plan.id} for its snapshot`);
     this.#stages.set(plan.id, { stage, marts: await this.#marts.openStages(plan) });
   }
@@ -151,7 +181,9 @@ class ClickHouseSink implements Sink {
     const plan = this.#plan(relation);
     if (this.#stages.get(plan.id)?.stage.relation !== relation) await this.openStage(relation, false);
     const { stage } = this.#stages.get(plan.id)!;
-    return this.#snapshotRows(stage.staged, consistentPoint, 0);
+    const { retention } = plan;
+    const cut = retention === null ? undefined : { ...retention, moment: await nowOf(this.#server) };
+    return this.#snapshotRows(stage.staged, consistentPoint, 0, cut);
   }
 
   copyOf(relation: Relation): number {
@@ -184,7 +216,7 @@ class ClickHouseSink implements Sink {
     stage.filled = true;
     await stage.settle(this.#server, this.#pool, this.#quarantine, consistentPoint);
     const definition = definitionHash(plan);
-    const next = await this.#identity(`${NEXT_PREFIX}${plan.name}`);
+    const next = await this.#identity(nextName(plan));
     const snapshotLsn = consistentPoint;
     await this.#stored.update(plan.id, {
       state: 'switching',
@@ -195,12 +227,8 @@ class ClickHouseSink implements Sink {
     await this.#marts.switchStages(marts);
     failpoint('between_switches');
     const there = await this.#identity(plan.name);
-    await this.#server.define(
-      there === null
-        ? `rename table ${stage.staged.landing} to ${plan.landing}`
-        : `exchange tables ${stage.staged.landing} and ${plan.landing}`,
-      doing,
-    );
+    if (there === null) await this.#ownership.rename(stage.staged.landing, plan.landing, doing);
+    else await this.#ownership.exchange(stage.staged.landing, plan.landing, doing);
     // From here on batches go to the readers' name alone.
     this.#stages.delete(plan.id);
     this.#plans.set(relation, plan);
@@ -210,7 +238,7 @@ class ClickHouseSink implements Sink {
     failpoint('after_switch');
     await this.#quarantine.clear(plan.id, obsoleteBelow(consistentPoint));
     await this.#stored.update(plan.id, { state: 'streaming', snapshotLsn, definition, switchingTo: '' });
-    await this.#server.define(`drop table if exists ${stage.staged.landing} sync`, doing);
+    await this.#ownership.drop(this.#databases.landing, nextName(plan), doing);
     await this.#marts.dropStages(marts);
   }
 
@@ -239,7 +267,9 @@ class ClickHouseSink implements Sink {
   }
 
   async forgetCheckpoint(): Promise<void> {
-    await this.#checkpoints.forget();
+    await this.#checkpoints.forget(this.#ownership.epoch);
+    // Those who have just read it may still ask at it; what they ask of is about to be replaced.
+    await sleep(QUESTION_MS);
   }
 
   openBatch(): Batch {
@@ -278,6 +308,7 @@ class ClickHouseSink implements Sink {
 
   close(): Promise<void> {
     this.#server.close();
+    this.#asking.close();
     return Promise.resolve();
   }
 
@@ -306,7 +337,7 @@ class ClickHouseSink implements Sink {
     this.#lives.set(id, ++this.#lastLife);
   }
 
-  #snapshotRows(plan: TablePlan, consistentPoint: Lsn, step: number): SnapshotRows {
+  #snapshotRows(plan: TablePlan, consistentPoint: Lsn, step: number, cut?: RetentionCut): SnapshotRows {
     return new SnapshotRows({
       plan,
       server: this.#server,
@@ -315,6 +346,7 @@ class ClickHouseSink implements Sink {
       consistentPoint,
       takenAt: formatMicros(BigInt(Date.now()) * 1000n),
       step,
+      cut,
     });
   }
 
@@ -331,8 +363,9 @@ class ClickHouseSink implements Sink {
     if (before === undefined) return;
     this.#stages.delete(id);
     await this.#marts.dropStages(before.marts);
-    await this.#server.define(
-      `drop table if exists ${before.stage.staged.landing} sync`,
+    await this.#ownership.drop(
+      this.#databases.landing,
+      nextName(before.stage.plan),
       `dropping a copy of ${id} that was not finished`,
     );
   }
@@ -349,8 +382,9 @@ class ClickHouseSink implements Sink {
         : { state: known.definition === '' ? 'snapshotting' : 'resync', switchingTo: '' },
     );
     if (done)
-      await this.#server.define(
-        `drop table if exists ${nextTable(plan, this.#databases)} sync`,
+      await this.#ownership.drop(
+        this.#databases.landing,
+        nextName(plan),
         `dropping the former copy of ${plan.id}`,
       );
     return settled;
@@ -371,9 +405,19 @@ class ClickHouseSink implements Sink {
     const doing = `showing ${plan.id}`;
     if (plan.history) {
       await this.#server.define(auditTable(plan), doing);
-      await this.#server.define(auditView(plan), doing);
+      await this.#ownership.replaceView(
+        this.#databases.audit,
+        plan.name,
+        (audit) => auditView({ ...plan, audit }),
+        doing,
+      );
     }
-    await this.#server.define(tableView(plan), doing);
+    await this.#ownership.replaceView(
+      this.#databases.views,
+      plan.name,
+      (view) => tableView({ ...plan, view }),
+      doing,
+    );
     this.#complete.set(plan.id, plan);
     // Two tables may be complete at the same moment, and a mart over both is made once.
     const made = this.#making.then(() => this.#marts.ensure(this.#complete));

@@ -6,6 +6,7 @@ import { complete, type IncompleteRow } from './incomplete.js';
 import { hideBelow, landingTable } from './landing.js';
 import { NEXT_PREFIX } from './mart-stage.js';
 import type { Databases } from './names.js';
+import type { Ownership } from './ownership.js';
 import type { TablePlan } from './plan.js';
 import type { Quarantine } from './quarantine.js';
 import type { BufferPool } from './row-buffer.js';
@@ -36,14 +37,15 @@ export class Stage {
   constructor(relation: Relation, plan: TablePlan, databases: Databases, live: boolean) {
     this.relation = relation;
     this.plan = plan;
-    this.staged = { ...plan, landing: nextTable(plan, databases) };
+    this.staged = { ...plan, landing: qualified(databases.landing, nextName(plan)) };
     this.live = live;
   }
 
-  async create(server: Server): Promise<void> {
+  async create(server: Server, ownership: Ownership, { landing }: Databases): Promise<void> {
     const doing = `preparing a new copy of ${this.plan.id}`;
-    await server.define(`drop table if exists ${this.staged.landing} sync`, doing);
+    await ownership.drop(landing, nextName(this.plan), doing);
     await server.define(landingTable(this.staged), doing);
+    await ownership.fence(this.staged.landing, doing);
   }
 
   /**
@@ -95,8 +97,9 @@ export class Stage {
   }
 }
 
-export function nextTable(plan: TablePlan, databases: Databases): string {
-  return qualified(databases.landing, `${NEXT_PREFIX}${plan.name}`);
+/** What a table's stage is called in the landing database. */
+export function nextName(plan: TablePlan): string {
+  return `${NEXT_PREFIX}${plan.name}`;
 }
 
 /** What a snapshot taken at `consistentPoint` makes obsolete has versions below this. */

@@ -94,6 +94,8 @@ describe('failures', () => {
       slot: 's',
       appliedLsn: 1n,
       committedAtUs: null,
+      exact: [],
+      lagMs: null,
     };
     await expect(late.saveCheckpoint(checkpoint)).rejects.toMatchObject({ kind: 'sink_timeout' });
     const patient = openSink({ client, database: 'x', tables: new Map(), marts: [], log: silentLog });
@@ -178,18 +180,20 @@ describe('failures', () => {
     });
   });
 
-  it('the checkpoint and the state of the tables outlive the process, and the highest position wins', async () => {
+  it('the checkpoint and the state of the tables outlive the process, and the newest one wins', async () => {
     const sink = await fixture.open();
     const checkpoint = {
       identity: { systemIdentifier: '7300000000000000001', timeline: 1, database: 'shop' },
       slot: 'walhouse',
       appliedLsn: 0xffff_ffff_ffff_fff0n,
       committedAtUs: -1n,
+      exact: ['public.items'],
+      lagMs: 12,
     };
     expect(await sink.loadCheckpoint()).toBeNull();
     await sink.saveCheckpoint({ ...checkpoint, committedAtUs: null });
-    await sink.saveCheckpoint(checkpoint);
     await sink.saveCheckpoint({ ...checkpoint, appliedLsn: 5n });
+    await sink.saveCheckpoint(checkpoint);
     const again = await fixture.open();
     expect(await again.loadCheckpoint()).toEqual(checkpoint);
     const tables = await again.loadTables();

@@ -7,16 +7,17 @@ import type {
   RepairWriter,
   Sink,
   SnapshotWriter,
+  Stored,
   StoredTable,
 } from '../../src/pipeline/sink.js';
 import type { Tuple } from '../../src/pipeline/tuple.js';
 
 /** One change as the sink was handed it: `commit:ordinal:op:first column`. */
-export type Stored = string;
+export type StoredChange = string;
 
 /** The sink's contract over arrays, for tests of the pipeline alone. `beforeStore` may fail or wait. */
 export class MemorySink implements Sink {
-  stored: Stored[] = [];
+  changes: StoredChange[] = [];
   batches: number[] = [];
   checkpoints: Checkpoint[] = [];
   beforeStore: () => Promise<void> = () => Promise.resolve();
@@ -32,6 +33,14 @@ export class MemorySink implements Sink {
   saveCheckpoint(checkpoint: Checkpoint): Promise<void> {
     this.checkpoints.push(checkpoint);
     return Promise.resolve();
+  }
+
+  stored(): Promise<Stored> {
+    const checkpoint = this.checkpoints.at(-1);
+    return Promise.resolve({
+      owner: { isUs: true, epoch: 1, instance: 'memory' },
+      checkpoint: checkpoint === undefined ? null : { ...checkpoint, ageMs: 0 },
+    });
   }
 
   loadTables(): Promise<readonly StoredTable[]> {
@@ -95,7 +104,7 @@ export class MemorySink implements Sink {
 
   async store(batch: Batch): Promise<void> {
     await this.beforeStore();
-    this.stored.push(...(batch as MemoryBatch).changes);
+    this.changes.push(...(batch as MemoryBatch).changes);
     this.batches.push(batch.rows);
   }
 
@@ -109,7 +118,7 @@ export class MemorySink implements Sink {
 }
 
 class MemoryBatch implements Batch {
-  readonly changes: Stored[] = [];
+  readonly changes: StoredChange[] = [];
   sealed = false;
   #commit = '';
 

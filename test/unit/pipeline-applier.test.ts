@@ -81,7 +81,7 @@ describe('the applier', () => {
         sink.beforeStore = async () => {
           await Promise.resolve();
           if (failing.shift() === true) throw overloaded();
-          storedWhenDurable.push(sink.stored.length);
+          storedWhenDurable.push(sink.changes.length);
         };
         let lsn = 8n;
         for (const { ops, turn } of history) {
@@ -100,7 +100,7 @@ describe('the applier', () => {
           if (turn) await new Promise((resolve) => setImmediate(resolve));
         }
         await applier.drain();
-        expect(sink.stored).toEqual(expected);
+        expect(sink.changes).toEqual(expected);
         expect(progress.durable).toBe(lsn + 8n);
         for (const position of durable) expect(ends.has(position)).toBe(true);
         expect(durable).toEqual([...durable].sort((a, b) => (a < b ? -1 : 1)));
@@ -142,13 +142,13 @@ describe('the applier', () => {
       Promise.reject(new WalhouseError('sink_rejected', { what: 'no.', why: 'No.', fix: 'look' }));
     open();
     await expect(applier.failed).rejects.toThrow('sink_rejected');
-    expect(sink.stored.length).toBe(5);
+    expect(sink.changes.length).toBe(5);
     expect(progress.durable).toBe(48n);
     applier.begin(start(800n));
     applier.insert(relation, row('late'));
     applier.commit(end(800n));
     await applier.drain();
-    expect(sink.stored.length).toBe(5);
+    expect(sink.changes.length).toBe(5);
   });
 
   it('tries an overloaded sink again and says so', async () => {
@@ -161,7 +161,7 @@ describe('the applier', () => {
     applier.commit(end(8n));
     await applier.drain();
     expect(retries).toEqual(['sink_overloaded', 'sink_overloaded', null]);
-    expect(sink.stored).toEqual(['8:1:c:1']);
+    expect(sink.changes).toEqual(['8:1:c:1']);
   });
 
   it('moves on without an insert when an idle source moves on', async () => {
@@ -179,13 +179,13 @@ describe('the applier', () => {
     applier.begin(start(100n));
     for (let i = 0; i < 7; i += 1) applier.insert(relation, row(String(i)));
     await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(sink.stored.length).toBe(5);
+    expect(sink.changes.length).toBe(5);
     let seen = -1;
     let release!: () => void;
     const held = applier.hold(async () => {
-      seen = sink.stored.length;
+      seen = sink.changes.length;
       await new Promise<void>((resolve) => (release = resolve));
-      return sink.stored.length;
+      return sink.changes.length;
     });
     await new Promise((resolve) => setTimeout(resolve, 5));
     expect(seen).toBe(-1);
@@ -199,7 +199,7 @@ describe('the applier', () => {
     release();
     expect(await held).toBe(7);
     await applier.drain();
-    expect(sink.stored.length).toBe(8);
+    expect(sink.changes.length).toBe(8);
   });
 
   it('lets a holder in after a transaction that ended with a truncate', async () => {
@@ -209,7 +209,7 @@ describe('the applier', () => {
     applier.truncate([relation]);
     await new Promise((resolve) => setTimeout(resolve, 5));
     applier.commit(end(100n));
-    expect(await applier.hold(() => Promise.resolve(sink.stored.length))).toBe(1);
+    expect(await applier.hold(() => Promise.resolve(sink.changes.length))).toBe(1);
   });
 
   it('turns a holder away when it closes inside a transaction', async () => {

@@ -1,0 +1,285 @@
+import { randomUUID } from 'node:crypto';
+import { sleep } from '../pipeline/backoff.js';
+import { WalhouseError } from '../pipeline/errors.js';
+import type { Log } from '../pipeline/log.js';
+import type { StoredOwner } from '../pipeline/sink.js';
+import { DURABLE } from './durability.js';
+import { qualified, quoteName, quoteString } from './identifier.js';
+import type { Databases } from './names.js';
+import type { Server } from './server.js';
+
+/** The constraint that turns late inserts away; on every table that Walhouse inserts into. */
+const FENCE = 'walhouse_owner';
+const GUARD_PREFIX = '_walhouse_guard_';
+const GONE_PREFIX = '_walhouse_gone_';
+/** How many tables are fenced at once. */
+const FENCES_AT_ONCE = 4;
+/** How long statements of an earlier owner may take to notice that they are cancelled. */
+const ENDING_MS = 2_000;
+const ENDING_LOOK_MS = 10;
+/** One that waits for bytes of a process that sleeps is cancelled, though it stays listed. */
+const ENDED_AFTER_MS = 300;
+
+/**
+ * Who may write. Each process that begins to write claims the next epoch; from then on whatever an earlier one still sends, however late
+ * it arrives, changes nothing. ClickHouse itself decides that, since a process cannot know that it was asleep:
+ *
+ * - A statement's query id names its epoch, and a constraint on every table refuses inserts of lower ones.
+ * - What gives a table or view another name names a pair of guard tables first, in the same statement. They exist for one epoch
+ *   only, so it fails as a whole once another has begun. Tables that others may have are renamed away so before they are dropped.
+ * - What an earlier owner's statements had begun is cancelled.
+ */
+export class Ownership {
+  /** For statements in our name. */
+  readonly #server: Server;
+  /** For those that find out in whose name, and change that. */
+  readonly #asking: Server;
+  readonly #databases: Databases;
+  readonly #table: string;
+  readonly #instance: string;
+  readonly #log: Log;
+  readonly #token = randomUUID();
+  /** Kept until there is another; 0, below every claim, before the first. */
+  #epoch = 0;
+  #isFenced = false;
+
+  /** `instance`: how people find this process, e.g. `db1:4711 http://127.0.0.1:8080`. */
+  constructor(
+    servers: { readonly server: Server; readonly asking: Server },
+    databases: Databases,
+    instance: string,
+    log: Log,
+  ) {
+    this.#server = servers.server;
+    this.#asking = servers.asking;
+    this.#databases = databases;
+    this.#table = qualified(databases.landing, '_walhouse_owner');
+    this.#instance = instance;
+    this.#log = log;
+  }
+
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** A condition for statements that delete: that nobody has claimed since. */
+  get still(): string {
+    return `(select max(epoch) from ${this.#table}) <= ${this.#epoch}`;
+  }
+
+  /** Who writes, or did so last. */
+  async find(): Promise<StoredOwner | null> {
+    const [newest] = await this.#newest();
+    if (newest === undefined) return null;
+    const { epoch, token, instance } = newest;
+    return { epoch: Number(epoch), instance, isUs: token === this.#token };
+  }
+
+  /** An id for a statement that writes. */
+  queryId(): string {
+    return `walhouse-${this.#epoch}-${this.#databases.views}-${randomUUID()}`;
+  }
+
+  /** Becomes the owner, unless it still is. Throws `sink_taken_over` when another process claims at the same moment. */
+  async claim(): Promise<void> {
+    await this.#asking.define(
+      `create table if not exists ${this.#table} (
+        epoch UInt64 comment 'Each owner has the next',
+        token String comment 'Tells processes apart',
+        instance String comment 'Host, process and address of the API',
+        claimed_at DateTime64(6, 'UTC') default now64(6, 'UTC')
+      ) engine = MergeTree
+      order by epoch
+      settings ${DURABLE}
+      comment 'Which processes have written here, one after the other'`,
+      'creating the table of owners',
+    );
+    if (this.#isFenced && !(await this.lost())) return;
+    this.#isFenced = false;
+    await this.#asking.define(
+      `insert into ${this.#table} (epoch, token, instance)
+       select max(epoch) + 1, ${quoteString(this.#token)}, ${quoteString(this.#instance)} from ${this.#table}`,
+      'claiming the tables',
+    );
+    const newest = await this.#newest();
+    const [mine] = newest;
+    if (newest.length !== 1 || mine?.token !== this.#token) throw takenOver(null);
+    const epoch = Number(mine.epoch);
+    await this.#fenceOff(epoch);
+    this.#epoch = epoch;
+    this.#isFenced = true;
+    this.#log.info({ epoch }, 'this instance writes from now on');
+  }
+
+  /** Whether another process has claimed since. */
+  async lost(): Promise<boolean> {
+    const newest = await this.#newest();
+    return newest.length !== 1 || newest[0]!.token !== this.#token;
+  }
+
+  /** The error for a statement that was turned away because another process writes now; null where that is not the reason. */
+  async takenOver(): Promise<WalhouseError | null> {
+    const newest = await this.#newest();
+    if (newest.length === 1 && newest[0]!.token === this.#token) return null;
+    return takenOver(newest[0]?.instance ?? null);
+  }
+
+  /** Turns late inserts into a table away that this owner has just made and the next may make again. */
+  async fence(table: string, doing: string): Promise<void> {
+    await this.#server.define(fenceOn(table, this.#epoch), doing);
+  }
+
+  /** Two tables or views change places. */
+  async exchange(one: string, other: string, doing: string): Promise<void> {
+    const [a, b] = this.#guards(this.#epoch);
+    await this.#server.define(`exchange tables ${a} and ${b}, ${one} and ${other}`, doing);
+  }
+
+  async rename(from: string, to: string, doing: string): Promise<void> {
+    const [a] = this.#guards(this.#epoch);
+    const away = qualified(this.#databases.landing, `${GONE_PREFIX}${randomUUID()}`);
+    await this.#server.define(`rename table ${a} to ${away}, ${away} to ${a}, ${from} to ${to}`, doing);
+  }
+
+  /** Drops a table or view that may be there. */
+  async drop(database: string, name: string, doing: string): Promise<void> {
+    if (!(await this.exists(database, name))) return;
+    const gone = qualified(this.#databases.landing, `${GONE_PREFIX}${randomUUID()}`);
+    await this.rename(qualified(database, name), gone, doing);
+    await this.#server.define(`drop table ${gone} sync`, doing);
+  }
+
+  /** Makes a view, in the place of the one that is there. `define` gives the statement that makes it under another name. */
+  async replaceView(
+    database: string,
+    name: string,
+    define: (name: string) => string,
+    doing: string,
+  ): Promise<void> {
+    const view = qualified(database, name);
+    const made = qualified(this.#databases.landing, `${GONE_PREFIX}${randomUUID()}`);
+    await this.#server.define(define(made), doing);
+    if (!(await this.exists(database, name))) return this.rename(made, view, doing);
+    await this.exchange(made, view, doing);
+    await this.#server.define(`drop table ${made} sync`, doing);
+  }
+
+  async exists(database: string, name: string): Promise<boolean> {
+    const rows = await this.#asking.rows<object>(
+      'select 1 from system.tables where database = {database:String} and name = {name:String}',
+      `looking for ${name}`,
+      { database, name },
+    );
+    return rows.length > 0;
+  }
+
+  /** The newest claim; several where processes claimed at the same moment. */
+  #newest(): Promise<{ epoch: string; token: string; instance: string }[]> {
+    return this.#asking.rows(
+      `select toString(o.epoch) as epoch, token, instance from ${this.#table} as o
+        where o.epoch = (select max(t.epoch) from ${this.#table} as t)`,
+      'looking who writes',
+    );
+  }
+
+  async #fenceOff(epoch: number): Promise<void> {
+    const doing = 'shutting out an earlier instance';
+    const { landing, views, audit } = this.#databases;
+    const [a, b] = this.#guards(epoch);
+    for (const guard of [a, b])
+      await this.#asking.define(`create table if not exists ${guard} (x UInt8) engine = Null`, doing);
+    // From here on no name changes but by us, so the tables below are the ones that stay.
+    await this.#dropOwn(GUARD_PREFIX, (name) => !name.startsWith(`${GUARD_PREFIX}${epoch}_`));
+    const tables = await this.#asking.rows<{ database: string; name: string }>(
+      `select database, name from system.tables
+        where database in {databases:Array(String)} and engine like '%MergeTree'`,
+      doing,
+      { databases: [landing, views, audit] },
+    );
+    const queue = [...tables];
+    await Promise.all(
+      Array.from({ length: FENCES_AT_ONCE }, async () => {
+        for (let table = queue.shift(); table !== undefined; table = queue.shift())
+          await this.#asking.define(fenceOn(qualified(table.database, table.name), epoch), doing);
+      }),
+    );
+    await this.#cancelEarlier(epoch);
+    await this.#dropOwn(GONE_PREFIX, () => true);
+  }
+
+  /** Drops helpers that a process before us has left; views before the tables that they fill. */
+  async #dropOwn(prefix: string, which: (name: string) => boolean): Promise<void> {
+    const { landing } = this.#databases;
+    const rows = await this.#asking.rows<{ name: string }>(
+      `select name from system.tables where database = {landing:String} and startsWith(name, {prefix:String})
+        order by engine != 'MaterializedView'`,
+      'looking for what an earlier instance has left',
+      { landing, prefix },
+    );
+    for (const { name } of rows) {
+      if (which(name))
+        await this.#asking.define(
+          `drop table if exists ${qualified(landing, name)}`,
+          'dropping what an earlier instance has left',
+        );
+    }
+  }
+
+  /**
+   * Ends statements that an earlier owner had begun. One that waits for the rest of its rows may be listed for longer, but is
+   * cancelled and stores nothing.
+   */
+  async #cancelEarlier(epoch: number): Promise<void> {
+    const earlier = `match(query_id, ${quoteString(`^walhouse-[0-9]+-${this.#databases.views}-`)})
+      and toUInt64OrZero(splitByChar('-', query_id)[2]) < ${epoch}`;
+    const doing = 'cancelling what an earlier instance had begun';
+    const deadline = Date.now() + ENDING_MS;
+    let cancelledAtMs: number | null = null;
+    for (;;) {
+      const rows = await this.#asking.rows<{ query_id: string; cancelled: number }>(
+        `select query_id, is_cancelled as cancelled from system.processes where ${earlier}`,
+        doing,
+      );
+      if (rows.length === 0) return;
+      if (rows.some(({ cancelled }) => cancelled === 0)) {
+        // Its answer may take as long as the statement; what counts is that it is listed as cancelled.
+        this.#asking.define(`kill query where ${earlier} async`, doing).catch((error: unknown) => {
+          this.#log.warn({ err: error }, 'statements of an earlier instance could not be cancelled');
+        });
+      } else {
+        cancelledAtMs ??= Date.now();
+        if (Date.now() - cancelledAtMs > ENDED_AFTER_MS) return;
+      }
+      if (Date.now() > deadline) {
+        this.#log.warn({ statements: rows.length }, 'statements of an earlier instance go on');
+        return;
+      }
+      await sleep(ENDING_LOOK_MS);
+    }
+  }
+
+  #guards(epoch: number): readonly [string, string] {
+    const { landing } = this.#databases;
+    return [qualified(landing, `${GUARD_PREFIX}${epoch}_a`), qualified(landing, `${GUARD_PREFIX}${epoch}_b`)];
+  }
+}
+
+/** Whether nobody has ever written: the database, or Walhouse's own tables, do not exist. */
+export function isNotThere(error: unknown): boolean {
+  return error instanceof WalhouseError && /\(UNKNOWN_(TABLE|DATABASE)\b/.test(error.what);
+}
+
+/** Statements that are no owner's (a person's, a command's) pass. */
+function fenceOn(table: string, epoch: number): string {
+  return `alter table ${table} drop constraint if exists ${quoteName(FENCE)},
+    add constraint ${quoteName(FENCE)} check not startsWith(queryID(), 'walhouse-')
+      or toUInt64OrZero(splitByChar('-', queryID())[2]) >= ${epoch}`;
+}
+
+function takenOver(instance: string | null): WalhouseError {
+  return new WalhouseError('sink_taken_over', {
+    what: `another instance writes to ClickHouse now${instance === null ? '' : ` (${instance})`}.`,
+    why: 'Only one at a time may; what this one had still to store, the other one stores.',
+    fix: 'nothing, this instance stands by; or end one of the two',
+  });
+}
