@@ -46,7 +46,7 @@ export function positionsOf(replicator: Replicator, tables?: readonly string[]):
   };
   return {
     applied,
-    unavailable: () => unavailable(replicator),
+    unavailable: () => unavailable(replicator, needed()),
     async waitFor(lsn: Lsn, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
       const deadline = performance.now() + timeoutMs;
       for (;;) {
@@ -78,17 +78,21 @@ export function positionsOf(replicator: Replicator, tables?: readonly string[]):
   };
 }
 
-function unavailable(replicator: Replicator): Unavailable {
-  const { error, state } = replicator;
+function unavailable(replicator: Replicator, tables: readonly string[]): Unavailable {
+  const { state } = replicator;
+  const reports = tables.map((id) => replicator.tables.get(id));
+  const stopped = reports.find((report) => report?.state === 'stopped');
+  const error = replicator.error ?? stopped?.error ?? null;
   if (error !== null) {
     return { kind: error.kind, what: error.what, why: error.why, fix: error.fix, retryAfterMs: 5_000 };
   }
-  const reason = REASONS[state] ?? {
+  const filling = reports.some((report) => report?.state === 'waiting' || report?.state === 'snapshotting');
+  const reason = REASONS[filling ? 'snapshotting' : state] ?? {
     what: 'the stream has not caught up with the snapshot yet.',
     why: 'Tables were read at a later position than the stream has reached.',
     fix: 'ask again in a moment',
   };
-  return { kind: state, ...reason, retryAfterMs: 1_000 };
+  return { kind: filling ? 'snapshotting' : state, ...reason, retryAfterMs: 1_000 };
 }
 
 function maxLsn(a: Lsn, b: Lsn): Lsn {

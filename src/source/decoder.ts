@@ -11,6 +11,8 @@ export interface Decoder {
   /** A transaction has begun and its commit has not come. */
   readonly open: boolean;
   decode(message: Buffer): void;
+  /** Whether an error about the transaction that is open may be passed over, since its table's snapshot has what the transaction did. */
+  excuses(error: unknown): boolean;
 }
 
 export function decodeFailed(plugin: string, reason: string, at: number): WalhouseError {

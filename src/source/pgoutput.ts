@@ -77,6 +77,10 @@ export class PgoutputDecoder implements Decoder {
     return this.#open;
   }
 
+  excuses(error: unknown): boolean {
+    return this.#gate.excuses(error);
+  }
+
   decode(message: Buffer): void {
     try {
       this.#decode(message);

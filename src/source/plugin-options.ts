@@ -38,7 +38,10 @@ function wal2jsonOptions({ relations, numbersAsStrings }: PluginOptions): Record
     // A type's name with quotes in it makes invalid JSON.
     'include-types': 'off',
     'include-pk': 'off',
-    'add-tables': relations.map(tablePattern).join(','),
+    // An empty list would be a list of all.
+    ...(relations.length === 0
+      ? { 'filter-tables': '*.*' }
+      : { 'add-tables': relations.map(tablePattern).join(',') }),
     ...(numbersAsStrings ? { [NUMBERS_AS_STRINGS]: 'on' } : {}),
   };
 }

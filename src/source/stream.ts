@@ -12,6 +12,7 @@ import { identityLost, type Decoder } from './decoder.js';
 import { Gulp } from './gulp.js';
 import { startReplication } from './plugin-options.js';
 import { PgoutputDecoder } from './pgoutput.js';
+import { decoderFilters } from './row-filter.js';
 import { slotInUse, slotMissing, type Plugin } from './slot.js';
 import { sourceError } from './source-error.js';
 import { StreamPlugin } from './stream-plugin.js';
@@ -37,6 +38,8 @@ export interface StreamOptions {
   readonly publication: string;
   readonly plugin: () => Promise<Plugin>;
   readonly relations: readonly Relation[];
+  /** The server's `server_version_num`. */
+  readonly version: number;
   readonly since?: Since | undefined;
   readonly log: Log;
   /** A connection that says nothing for so long, although it was pinged, is given up. */
@@ -151,10 +154,12 @@ export class PostgresStream implements ChangeStream {
     const senderTimeoutMs = await options.senderTimeoutMs();
     const name = await options.plugin();
     if (this.#ended) return;
+    const { relations, since, version } = options;
+    const filters = decoderFilters(relations, { plugin: name, version });
     this.#decoder =
       name === 'pgoutput'
-        ? new PgoutputDecoder(options.relations, handler, this.#options.since)
-        : new Wal2jsonDecoder(options.relations, handler, this.#options.since);
+        ? new PgoutputDecoder(relations, handler, since, filters)
+        : new Wal2jsonDecoder(relations, handler, since, filters);
     const plugin = new StreamPlugin({
       plugin: name,
       command: (numbersAsStrings) =>
@@ -229,7 +234,9 @@ export class PostgresStream implements ChangeStream {
     if (match === null) return;
     const id = `${match[1]}.${match[2]}`;
     const relation = this.#options.relations.find((candidate) => candidate.id === id);
-    if (relation !== undefined) this.#fail(identityLost(relation));
+    if (relation === undefined) return;
+    const error = identityLost(relation);
+    if (this.#decoder?.excuses(error) !== true) this.#fail(error);
   }
 
   #tick(): void {

@@ -55,6 +55,10 @@ export class Wal2jsonDecoder implements Decoder {
     return this.#open;
   }
 
+  excuses(error: unknown): boolean {
+    return this.#gate.excuses(error);
+  }
+
   decode(message: Buffer): void {
     try {
       this.#decode(message);
