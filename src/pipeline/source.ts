@@ -41,7 +41,17 @@ export interface Snapshot {
   close(): Promise<void>;
 }
 
+/** Rows whose date plus the time they are kept lies at or before a moment; rows without a date are never past it. */
+export interface RetentionCut {
+  readonly column: string;
+  readonly keep: { readonly count: number; readonly unit: 'day' | 'month' | 'year' };
+  /** UTC, to the microsecond: `2026-11-21 08:59:59.962001`. */
+  readonly moment: string;
+}
+
 export interface SnapshotReader {
+  /** Rows past it are not wanted, and not read. */
+  readonly cut?: RetentionCut | undefined;
   onRow(row: Tuple): void;
   onChunk(): Promise<void> | void;
 }

@@ -26,6 +26,7 @@ export async function copyTable(parts: {
   const writer = await parts.openWriter();
   let loggedAtMs = startedAtMs;
   await snapshot.read(relation, {
+    cut: writer.cut,
     onRow: (row) => writer.add(row),
     onChunk: async () => {
       check();

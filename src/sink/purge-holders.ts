@@ -14,6 +14,8 @@ export interface Holder extends TableName {
   readonly kind: HolderKind;
   /** Types by column. */
   readonly columns: ReadonlyMap<string, string>;
+  /** Columns of its primary key: in landing, those of the source's key. */
+  readonly key: readonly string[];
 }
 
 interface TableRow {
@@ -58,20 +60,32 @@ export async function findHolders(
       found.push({ kind: 'mart', ...target });
     }
   }
-  const columns = await server.rows<{ database: string; table: string; name: string; type: string }>(
-    `select database, table, name, type from system.columns where (database, table) in (${found
+  const columns = await server.rows<{
+    database: string;
+    table: string;
+    name: string;
+    type: string;
+    is_in_primary_key: number;
+  }>(
+    `select database, table, name, type, is_in_primary_key from system.columns where (database, table) in (${found
       .map((table) => `(${quoteString(table.database)}, ${quoteString(table.name)})`)
       .join(', ')})`,
     'reading columns of what holds rows',
   );
-  return found.map((table) => ({
-    ...table,
-    columns: new Map(
-      columns
-        .filter((column) => column.database === table.database && column.table === table.name)
-        .map((column) => [column.name, column.type]),
-    ),
-  }));
+  return found.map((table) => {
+    const own = columns.filter((column) => column.database === table.database && column.table === table.name);
+    return {
+      ...table,
+      columns: new Map(own.map((column) => [column.name, column.type])),
+      key: own.filter((column) => column.is_in_primary_key === 1).map((column) => column.name),
+    };
+  });
+}
+
+/** `schema.name`, cut at its first dot. */
+export function sourceOf(id: string): { readonly schema: string; readonly name: string } {
+  const dot = id.indexOf('.');
+  return { schema: id.slice(0, dot), name: id.slice(dot + 1) };
 }
 
 /** The landing table among them; `table_missing` where the source table was never stored. */

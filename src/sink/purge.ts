@@ -1,23 +1,21 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { versionBound } from '../pipeline/version.js';
-import { Checkpoints } from './checkpoint.js';
 import { auditRetention } from './audit.js';
+import { Checkpoints } from './checkpoint.js';
+import { nowOf } from './clock.js';
 import { qualified, quoteName, quoteString } from './identifier.js';
 import { databasesFor, VERSION } from './names.js';
-import { findHolders, hasVersions, landingOf, type Holder, type HolderKind } from './purge-holders.js';
+import {
+  findHolders,
+  hasVersions,
+  landingOf,
+  sourceOf,
+  type Holder,
+  type HolderKind,
+} from './purge-holders.js';
 import { findRows, removeRows, withoutOldParts, type FoundRows } from './purge-parts.js';
 import { isPast, type Retention } from './retention.js';
 import { Server } from './server.js';
-
-/** A source table with retention. */
-export interface PurgedTable {
-  readonly id: string;
-  readonly schema: string;
-  readonly name: string;
-  /** Names of its key's columns. */
-  readonly key: readonly string[];
-  readonly retention: Retention;
-}
 
 /** One table in ClickHouse, before and after. */
 export interface PurgedHolder {
@@ -57,24 +55,21 @@ export async function purge(options: {
   readonly client: ClickHouseClient;
   /** The database that people query. */
   readonly database: string;
-  readonly tables: readonly PurgedTable[];
+  /** By `schema.name`. */
+  readonly tables: ReadonlyMap<string, Retention>;
 }): Promise<Purged> {
   const server = new Server(options.client);
   const databases = databasesFor(options.database);
-  const [now] = await server.rows<{ moment: string }>(
-    `select toString(now64(6, 'UTC')) as moment`,
-    'asking for the time',
-  );
-  const { moment } = now!;
+  const moment = await nowOf(server);
   const landing: Doomed[] = [];
   const others: Doomed[] = [];
-  for (const table of options.tables) {
-    const holders = await findHolders(server, databases, table);
-    const stored = landingOf(holders, table.id);
+  for (const [id, retention] of options.tables) {
+    const holders = await findHolders(server, databases, sourceOf(id));
+    const stored = landingOf(holders, id);
     const applied = await new Checkpoints(server, databases.landing).load();
     const below = versionBound(applied?.appliedLsn ?? 0n);
     for (const holder of holders) {
-      const doomed = pastRetention(holder, table, stored, moment, below);
+      const doomed = pastRetention(holder, { id, retention, landing: stored, moment, below });
       (holder.kind === 'landing' ? landing : others).push(doomed);
     }
   }
@@ -124,12 +119,16 @@ export function isProven(holders: readonly PurgedHolder[]): boolean {
 
 function pastRetention(
   holder: Holder,
-  table: PurgedTable,
-  landing: Holder,
-  moment: string,
-  below: bigint,
+  table: {
+    readonly id: string;
+    readonly retention: Retention;
+    readonly landing: Holder;
+    readonly moment: string;
+    /** Versions below it have reached every table. */
+    readonly below: bigint;
+  },
 ): Doomed {
-  const { retention, id } = table;
+  const { retention, id, landing, moment, below } = table;
   const doomed = (condition: string): Doomed => ({ holder, of: id, condition, unproven: null });
   switch (holder.kind) {
     case 'landing':
@@ -146,8 +145,8 @@ function pastRetention(
   }
   if (isDateAsIn(landing, holder, retention.column)) return doomed(isPast(retention, moment));
   // Whose key is no more in landing has no row inside its retention. Rows on their way reach landing first or last, so they are left alone.
-  if (hasVersions(holder) && table.key.every((column) => holder.columns.has(column))) {
-    const key = `(${table.key.map(quoteName).join(', ')})`;
+  if (hasVersions(holder) && landing.key.every((column) => holder.columns.has(column))) {
+    const key = `(${landing.key.map(quoteName).join(', ')})`;
     return doomed(
       `${VERSION} < toUInt128(${quoteString(String(below))})
         and ${key} not in (select ${key} from ${qualified(landing.database, landing.name)})`,

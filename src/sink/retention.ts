@@ -51,8 +51,11 @@ export function ttlOf(retention: Retention): string {
   return `${expiresAt(retention)} + toIntervalSecond(1)`;
 }
 
-/** How often, at the most, the parts of a partition are rewritten for what has expired in them. */
-export const TTL_SETTINGS = 'merge_with_ttl_timeout = 14400';
+/**
+ * How often, at the most, the parts of a partition are rewritten for what has expired in them: seldom enough to rewrite little, and often
+ * enough for everything to be gone within a day.
+ */
+export const TTL_SETTINGS = 'merge_with_ttl_timeout = 72000';
 
 const NEVER = '2299-01-01 00:00:00.000000';
 const LONG_AGO = '1970-01-02 00:00:00.000000';

@@ -1,5 +1,6 @@
 import { formatLsn, type Lsn } from '../pipeline/lsn.js';
 import type { SnapshotWriter } from '../pipeline/sink.js';
+import type { RetentionCut } from '../pipeline/source.js';
 import type { Tuple } from '../pipeline/tuple.js';
 import { snapshotVersion, STEPS_PER_COMMIT } from '../pipeline/version.js';
 import { AUDIT_COLUMNS } from './audit.js';
@@ -22,6 +23,7 @@ const FLUSH_QUARANTINED = 1000;
  */
 export class SnapshotRows implements SnapshotWriter {
   rows = 0;
+  readonly cut: RetentionCut | undefined;
   readonly #plan: TablePlan;
   readonly #server: Server;
   readonly #quarantine: Quarantine;
@@ -45,8 +47,10 @@ export class SnapshotRows implements SnapshotWriter {
     /** As ClickHouse reads it. */
     takenAt: string;
     step?: number;
+    cut?: RetentionCut | undefined;
   }) {
     this.#plan = parts.plan;
+    this.cut = parts.cut;
     this.#server = parts.server;
     this.#quarantine = parts.quarantine;
     this.#pool = parts.pool;

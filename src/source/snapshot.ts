@@ -3,7 +3,7 @@ import { to as copyTo } from 'pg-copy-streams';
 import { WalhouseError } from '../pipeline/errors.js';
 import type { Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
-import type { Snapshot, SnapshotReader } from '../pipeline/source.js';
+import type { RetentionCut, Snapshot, SnapshotReader } from '../pipeline/source.js';
 import type { Tuple } from '../pipeline/tuple.js';
 import { connect, destroy, quoteName, quoteText, type Target } from './connection.js';
 import { CopyDecoder } from './copy-decoder.js';
@@ -61,7 +61,7 @@ export class PostgresSnapshot implements Snapshot {
   }
 
   async read(relation: Relation, reader: SnapshotReader): Promise<void> {
-    const ranges = await this.#withReader((client) => rangesOf(client, relation));
+    const ranges = await this.#withReader((client) => rangesOf(client, relation, reader.cut));
     const queue = [...ranges];
     let failure: { readonly error: unknown } | null = null;
     // Rows of one table go to one writer: a piece and the wait behind it are never mixed with another range's.
@@ -164,7 +164,11 @@ export class PostgresSnapshot implements Snapshot {
 }
 
 /** The COPY statements that together read a table: one, or one for each range of pages of a large one. */
-async function rangesOf(client: Client, relation: Relation): Promise<string[]> {
+async function rangesOf(
+  client: Client,
+  relation: Relation,
+  cut: RetentionCut | undefined,
+): Promise<string[]> {
   const { rows } = await client.query<{ kind: string; pages: number; page: number }>(
     `select c.relkind as kind, current_setting('block_size')::float8 as page,
             case when c.relkind = 'r' then pg_relation_size(c.oid) / current_setting('block_size')::int8 else 0 end::float8 as pages
@@ -188,13 +192,23 @@ async function rangesOf(client: Client, relation: Relation): Promise<string[]> {
     Math.ceil(table.pages / (READERS_MAX * RANGES_PER_READER)),
   );
   const statements: string[] = [];
+  const kept = cut === undefined ? 'true' : isKept(cut);
   for (let from = 0; from + pagesEach < table.pages; from += pagesEach) {
-    statements.push(`${select} where ctid >= '(${from},0)' and ctid < '(${from + pagesEach},0)'`);
+    statements.push(`ctid >= '(${from},0)' and ctid < '(${from + pagesEach},0)'`);
   }
   // The last range is open: the table may have grown since it was measured.
   const last = statements.length * pagesEach;
-  statements.push(last === 0 ? select : `${select} where ctid >= '(${last},0)'`);
-  return statements.map((statement) => `copy (${statement}) to stdout`);
+  statements.push(last === 0 ? 'true' : `ctid >= '(${last},0)'`);
+  return statements.map((range) => `copy (${select} where ${range} and ${kept}) to stdout`);
+}
+
+/** Dates are held below this before anything is added: beyond it no row is past anything. */
+const LATEST = '2290-01-01 00:00:00';
+
+function isKept({ column, keep, moment }: RetentionCut): string {
+  const name = quoteName(column);
+  const expires = `least(${name}::timestamp, '${LATEST}') + interval '1 ${keep.unit}' * ${keep.count}`;
+  return `(${name} is null or ${expires} > ${quoteText(moment)}::timestamp)`;
 }
 
 async function copyRows(
