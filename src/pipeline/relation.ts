@@ -74,6 +74,11 @@ export interface RelationStamp {
   readonly columns: string;
   /** The partitions that hold a partitioned table's rows; empty for any other. */
   readonly leaves: readonly Leaf[];
+  /**
+   * By which transaction the table (its row type, that is) last got its name, schema or owner. Only where changes are told by the
+   * name alone: what was done to it under another name is not in the stream then.
+   */
+  readonly named?: string;
 }
 
 /** A partition that has rows of its own. */
@@ -99,6 +104,7 @@ export function rowsReplaced(before: string | undefined, after: string | undefin
   const then = JSON.parse(before) as RelationStamp;
   const now = JSON.parse(after) as RelationStamp;
   if (then.file !== now.file && then.columns !== now.columns) return true;
+  if (then.named !== undefined && now.named !== undefined && then.named !== now.named) return true;
   const known = new Map(then.leaves.map((leaf) => [leaf.oid, leaf]));
   for (const leaf of now.leaves) {
     const same = known.get(leaf.oid);

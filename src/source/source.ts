@@ -11,11 +11,19 @@ import type {
   SourceIdentity,
   Survey,
 } from '../pipeline/source.js';
-import { readRelations } from './catalog.js';
 import { closePool, connect, destroy, openPool, parseTarget, type Target } from './connection.js';
-import { ensurePublication } from './publication.js';
+import { ensurePublication, misPublished } from './publication.js';
+import { readSelected, type Selections } from './selection.js';
 import { choosePlugin, knowsNumbers, misfits, readServer, refuseGenerated, type Server } from './server.js';
-import { createSlot, dropSlot, readSlot, slotHolder, type ExportedSnapshot, type Plugin } from './slot.js';
+import {
+  createSlot,
+  dropSlot,
+  readSlot,
+  slotHolder,
+  slotPlugin,
+  type ExportedSnapshot,
+  type Plugin,
+} from './slot.js';
 import { PostgresSnapshot } from './snapshot.js';
 import { sourceError } from './source-error.js';
 import { PostgresStream } from './stream.js';
@@ -32,6 +40,8 @@ export interface SourceOptions {
   readonly decoder: 'auto' | Plugin;
   /** `schema.table`, unquoted. */
   readonly tables: readonly string[];
+  /** Columns and rows that are copied, of tables where it is not all of them. */
+  readonly selections?: Selections | undefined;
   readonly log: Log;
   /** A stream that hears nothing for so long, although it asks, is given up. */
   readonly silentAfterMs?: number;
@@ -106,7 +116,9 @@ export class PostgresSource implements Source, PostgresSourceFacts {
 
   relations(): Promise<readonly Relation[]> {
     return this.#named(async () => {
-      this.#relations = await this.#withClient((client) => readRelations(client, this.#options.tables));
+      this.#relations = await this.#withClient((client) =>
+        readSelected(client, this.#options.tables, this.#options.selections ?? {}),
+      );
       return this.#relations;
     });
   }
@@ -114,29 +126,40 @@ export class PostgresSource implements Source, PostgresSourceFacts {
   /** Those that can be followed become the tables of the publication and of the stream. */
   survey(): Promise<Survey> {
     return this.#named(async () => {
+      const { tables, selections, slot, publication } = this.#options;
+      const { version } = this.#server;
+      const byName = (await slotPlugin(this.#pool, slot)) === 'wal2json';
       const found = await this.#withClient(
-        (client) => survey(client, this.#options.tables),
+        (client) => survey(client, tables, selections, byName),
         'begin isolation level repeatable read read only',
       );
-      const wrong = await misfits(this.#pool, this.#options.slot, found.relations, () => {
+      const wrong = await misfits(this.#pool, slot, version, found.relations, () => {
         this.#knowsNumbers ??= knowsNumbers(this.#pool);
         return this.#knowsNumbers;
       });
-      this.#relations = found.relations.filter(({ id }) => !wrong.has(id));
-      return { relations: this.#relations, problems: new Map([...found.problems, ...wrong]) };
+      const relations = found.relations.filter(({ id }) => !wrong.has(id));
+      this.#relations = relations;
+      const misread =
+        this.#plugin === 'pgoutput'
+          ? await this.#withClient((client) => misPublished(client, publication, relations, version))
+          : [];
+      return { relations, problems: new Map([...found.problems, ...wrong]), misPublished: misread };
     });
   }
 
   /**
    * Under wal2json there is nothing to do: it ignores publications, and its tables are named when the stream starts.
    */
-  ensurePublication(): Promise<void> {
+  ensurePublication(onDiffering?: (ids: readonly string[]) => Promise<void>): Promise<void> {
     return this.#named(async () => {
       if ((await this.#decide()) === 'wal2json') return;
       const { publication, log } = this.#options;
+      const { version } = this.#server;
       const relations = await this.#known();
-      refuseGenerated(relations);
-      const done = await this.#withClient((client) => ensurePublication(client, publication, relations));
+      refuseGenerated(relations, version);
+      const done = await this.#withClient((client) =>
+        ensurePublication(client, publication, relations, version, onDiffering),
+      );
       if (done !== 'kept') log.info({ publication, done, tables: relations.length }, 'publication set');
     });
   }
@@ -178,6 +201,7 @@ export class PostgresSource implements Source, PostgresSourceFacts {
       publication,
       plugin: () => this.#named(() => this.#decide()),
       relations,
+      version: this.#server.version,
       since,
       log,
       silentAfterMs: this.#options.silentAfterMs ?? SILENT_AFTER_MS,

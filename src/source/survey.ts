@@ -1,8 +1,7 @@
 import type { ClientBase } from 'pg';
-import { WalhouseError } from '../pipeline/errors.js';
 import type { Relation, RelationStamp } from '../pipeline/relation.js';
 import type { Survey } from '../pipeline/source.js';
-import { readRelations } from './catalog.js';
+import { examineSelected, type Selections } from './selection.js';
 
 /**
  * The stamps of tables, from catalog tables alone, so that all of it is of the snapshot's moment (functions as `pg_relation_filenode` look
@@ -40,44 +39,37 @@ const STAMPS = `
                                               else coalesce(pg_relation_size(leaf.oid) = 0, false) end)
                    order by leaf.oid), '[]')
             from tree join pg_class leaf on leaf.oid = tree.oid
-           where tree.root = root.oid and leaf.relkind <> 'p') as leaves
+           where tree.root = root.oid and leaf.relkind <> 'p') as leaves,
+         (select t.xmin::text from pg_type t where t.oid = root.reltype) as named
     from pg_class root where root.oid = any($1::oid[])`;
 
 /**
  * Reads the tables called `ids`; each that cannot be followed becomes an error of its own, in `problems`. `client` is in a transaction
- * with one snapshot, so that columns and stamp are of one moment.
+ * with one snapshot, so that columns and stamp are of one moment. `byName`: changes are told by their table's name alone.
  */
-export async function survey(client: ClientBase, ids: readonly string[]): Promise<Survey> {
-  const problems = new Map<string, WalhouseError>();
-  let relations: readonly Relation[];
-  try {
-    relations = await readRelations(client, ids);
-  } catch (error) {
-    if (!(error instanceof WalhouseError)) throw error;
-    const found: Relation[] = [];
-    for (const id of ids) {
-      try {
-        found.push(...(await readRelations(client, [id])));
-      } catch (problem) {
-        if (!(problem instanceof WalhouseError)) throw problem;
-        problems.set(id, problem);
-      }
-    }
-    // What is wrong with several of them together only.
-    if (problems.size === 0) throw error;
-    relations = found;
-  }
-  return { relations: await stamped(client, relations), problems };
+export async function survey(
+  client: ClientBase,
+  ids: readonly string[],
+  selections: Selections = {},
+  byName = false,
+): Promise<Omit<Survey, 'misPublished'>> {
+  const { relations, problems } = await examineSelected(client, ids, selections);
+  return { relations: await stamped(client, relations, byName), problems };
 }
 
-async function stamped(client: ClientBase, relations: readonly Relation[]): Promise<Relation[]> {
-  const { rows } = await client.query<{ oid: number } & RelationStamp>(STAMPS, [
+async function stamped(
+  client: ClientBase,
+  relations: readonly Relation[],
+  byName: boolean,
+): Promise<Relation[]> {
+  const { rows } = await client.query<{ oid: number } & Required<RelationStamp>>(STAMPS, [
     relations.map(({ oid }) => oid),
   ]);
   return relations.map((relation) => {
     const row = rows.find(({ oid }) => oid === relation.oid);
     if (row === undefined) return relation;
-    const stamp: RelationStamp = { file: row.file, columns: row.columns, leaves: row.leaves };
+    const { file, columns, leaves, named } = row;
+    const stamp: RelationStamp = { file, columns, leaves, ...(byName ? { named } : {}) };
     return { ...relation, stamp: JSON.stringify(stamp) };
   });
 }
