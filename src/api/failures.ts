@@ -1,6 +1,7 @@
 import type { ErrorHandler, NotFoundHandler } from 'hono';
 import { HTTPException } from 'hono/http-exception';
 import type { ZodError } from 'zod';
+import { WalhouseError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import { callerSignal, type ApiContext, type ApiEnv } from './context.js';
 import { invalidRequest, Problem, problemDocument, problemHeaders, type InvalidPart } from './problem.js';
@@ -89,12 +90,26 @@ export function invalidParts(target: string, error: ZodError): Problem {
 function asProblem(error: unknown): Problem {
   if (error instanceof Problem) return error;
   if (error instanceof HTTPException) return ofFramework(error.status);
+  if (error instanceof WalhouseError && error.kind !== 'internal') return ofOutside(error);
   return new Problem({
     status: 500,
     kind: 'internal',
     title: 'Walhouse made a mistake.',
     detail: 'The request could not be answered, for a reason that is not yours.',
     fix: "look for the request's id in the log of Walhouse and report it",
+    cause: error,
+  });
+}
+
+/** What a database did not let us do, in the words that status has for it. */
+function ofOutside(error: WalhouseError): Problem {
+  return new Problem({
+    status: 503,
+    kind: error.kind,
+    title: 'It could not be done at the moment.',
+    detail: `${error.what} ${error.why}`,
+    fix: error.fix,
+    ...(error.policy === 'retry' ? { retryAfterMs: 1_000 } : {}),
     cause: error,
   });
 }

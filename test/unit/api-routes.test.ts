@@ -243,6 +243,22 @@ describe('what cannot be answered', () => {
     expect(await problemOf(response)).toMatchObject({ status: 503, kind: 'sink_unreachable' });
   });
 
+  test('is 503 with its fix for what a database did not let us do', async () => {
+    const { app, reader, log } = openApi();
+    reader.failure = new WalhouseError('sink_unreachable', {
+      what: 'ClickHouse cannot be reached.',
+      why: 'Nothing is stored.',
+      fix: 'start it',
+    });
+    const response = await app.request('/v1/merchants/42/risk');
+    expect(await problemOf(response)).toMatchObject({
+      status: 503,
+      kind: 'sink_unreachable',
+      fix: 'start it',
+    });
+    expect(log.lines.some((line) => line.includes('a mistake of our own'))).toBe(false);
+  });
+
   test('is 500 for a mistake of ours, whose inside goes to the log and not to the caller', async () => {
     const { app, reader, log } = openApi();
     reader.failure = new TypeError('planted inside');
