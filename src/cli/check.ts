@@ -14,7 +14,12 @@ export async function check(config: Config, options: { readonly json: boolean })
   const client = createSinkClient(config.sink.url);
   try {
     const findings = await checkBoth({
-      source: { ...config.source, tables: Object.keys(config.tables), log: silentLog },
+      source: {
+        ...config.source,
+        tables: Object.keys(config.tables),
+        selections: config.tables,
+        log: silentLog,
+      },
       client,
       database: config.sink.database,
       history: config.marts.length > 0 || Object.values(config.tables).some(({ history }) => history),

@@ -43,6 +43,18 @@ const table = z
         z.strictObject({ type: z.string('must be a ClickHouse type; write for example: Decimal(38, 10)') }),
       )
       .default({}),
+    exclude: z
+      .array(z.string().min(1), 'must be a list of columns; write for example: [card_number]')
+      .optional(),
+    only: z
+      .array(z.string().min(1), 'must be a list of columns; write for example: [id, amount]')
+      .min(1, 'must name at least the key')
+      .optional(),
+    where: z
+      .string(`must be a condition in SQL; write for example: "country = 'DE'"`)
+      .trim()
+      .min(1, 'must be a condition in SQL, or left out')
+      .optional(),
     mask: z.array(z.string()).default([]),
   })
   .nullable()
@@ -151,6 +163,28 @@ function contradictions(config: Config): string[] {
         `tables.${id}.mask: masking of columns is not supported by this version; remove the list`,
       );
     }
+    problems.push(...selectionContradictions(`tables.${id}`, options));
+  }
+  return problems;
+}
+
+/** What is left out cannot be asked for elsewhere. */
+function selectionContradictions(key: string, options: Config['tables'][string]): string[] {
+  const { exclude = [], only, retention, columns } = options;
+  const problems: string[] = [];
+  if (only !== undefined && exclude.length > 0)
+    problems.push(`${key}.exclude: only says already what is copied; keep one of both`);
+  const mend = (name: string): string | null => {
+    if (only !== undefined) return only.includes(name) ? null : `add ${name} to only`;
+    return exclude.includes(name) ? `remove ${name} from exclude` : null;
+  };
+  const wanted = [
+    ...(retention === undefined ? [] : [[`${key}.retention.column`, retention.column] as const]),
+    ...Object.keys(columns).map((name) => [`${key}.columns.${name}`, name] as const),
+  ];
+  for (const [where, name] of wanted) {
+    const fix = mend(name);
+    if (fix !== null) problems.push(`${where}: column ${name} is left out; ${fix}`);
   }
   return problems;
 }

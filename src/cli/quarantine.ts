@@ -2,7 +2,7 @@ import { WalhouseError } from '../pipeline/errors.js';
 import { createSinkClient } from '../sink/client.js';
 import { listQuarantined, type QuarantineList } from '../sink/quarantine-list.js';
 import { retryQuarantined, type RetryReport } from '../sink/quarantine-retry.js';
-import { readRelations } from '../source/catalog.js';
+import { readSelected } from '../source/selection.js';
 import { connect } from '../source/connection.js';
 import type { Config } from './config.js';
 
@@ -41,7 +41,7 @@ export async function retryRows(config: Config, id: string, options: { json: boo
   const source = await connect(config.source.url, 'sql');
   const client = createSinkClient(config.sink.url);
   try {
-    const [relation] = await readRelations(source, [id]);
+    const [relation] = await readSelected(source, [id], config.tables);
     const { database } = config.sink;
     const report = await retryQuarantined({ client, database, relation: relation!, table });
     process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : retryText(report));

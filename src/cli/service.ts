@@ -42,7 +42,12 @@ export async function startService(config: Config, log: Log): Promise<Service> {
   const askClient = createSinkClient(config.sink.url);
   const sink = makeSink(config, client, log);
   const replicator = new Replicator({
-    openSource: () => openSource({ ...config.source, tables: Object.keys(config.tables), log }),
+    openSource: () => openSource({
+        ...config.source,
+        tables: Object.keys(config.tables),
+        selections: config.tables,
+        log,
+      }),
     sink,
     slot: config.source.slot,
     limits: LIMITS,

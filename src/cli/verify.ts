@@ -46,6 +46,7 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
       clickhouse,
       database: config.sink.database,
       tables: new Map(all.map((id) => [id, { retention: config.tables[id]!.retention }])),
+      selections: config.tables,
       only: tables,
       load: loadOf(maxLoad),
       applied: (position) =>

@@ -47,6 +47,7 @@ export class CatalogWatch {
       const survey = await this.#source.survey();
       const now = looksOf(survey);
       const changed = [...now].filter(([id, look]) => this.#before.get(id) !== look).map(([id]) => id);
+      for (const id of survey.misPublished) if (!changed.includes(id)) changed.push(id);
       const harmless: Relation[] = [];
       for (const relation of survey.relations) {
         const before = this.#relations.get(relation.id);

@@ -79,6 +79,8 @@ export type Since = (relation: Relation) => Lsn | 'unsettled';
 export interface Survey {
   readonly relations: readonly Relation[];
   readonly problems: ReadonlyMap<string, WalhouseError>;
+  /** Ids of tables whose changes are not sent as configured at present, because somebody has altered the publication. */
+  readonly misPublished: readonly string[];
 }
 
 /** The Postgres side, as the pipeline sees it. */
@@ -88,8 +90,11 @@ export interface Source {
   relations(): Promise<readonly Relation[]>;
   /** The same table by table: those that cannot be followed come as errors, beside the others. */
   survey(): Promise<Survey>;
-  /** Creates what is missing of the publication and brings its tables up to the configuration. */
-  ensurePublication(): Promise<void>;
+  /**
+   * Creates what is missing of the publication and brings its tables up to the configuration. Before anything is altered, `onDiffering`
+   * is told of tables that were not published as they are now: of what changed meanwhile, some may never have been sent.
+   */
+  ensurePublication(onDiffering?: (ids: readonly string[]) => Promise<void>): Promise<void>;
   /** null when the slot does not exist; a typed error when it exists and cannot be used. */
   slot(): Promise<SlotState | null>;
   /** Creates the slot and hands over the snapshot that goes with it. */

@@ -1,5 +1,6 @@
 import type { Log } from '../pipeline/log.js';
 import { WalhouseError } from '../pipeline/errors.js';
+import { absentColumn, copyToo } from './absent-column.js';
 import { DURABLE } from './durability.js';
 import { qualified } from './identifier.js';
 import { invalid, martHash, objectsOf, type Mart } from './mart-files.js';
@@ -75,7 +76,11 @@ export class Marts {
         for (const { column, families } of source.needs) {
           const stored = plan.columns.find(({ name }) => name === column)?.stored;
           if (stored === undefined)
-            throw invalid(mart.name, `needs ${plan.id}.${column}, which is not there`);
+            throw invalid(
+              mart.name,
+              `needs ${plan.id}.${column}, and ${absentColumn(plan.relation, column)}`,
+              copyToo(plan.relation, column) ?? undefined,
+            );
           if (families.some((family) => isOf(stored.base, family))) continue;
           throw invalid(
             mart.name,

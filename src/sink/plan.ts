@@ -1,5 +1,6 @@
 import { WalhouseError } from '../pipeline/errors.js';
 import type { Relation } from '../pipeline/relation.js';
+import { absentColumn, copyToo } from './absent-column.js';
 import { ARRAY_GROWTH } from './array-encoder.js';
 import { qualified, quoteName } from './identifier.js';
 import { AUDIT_PREFIX, COMMITTED_AT, IS_DELETED, VERSION, type Databases } from './names.js';
@@ -109,7 +110,7 @@ function storedTypes(relation: Relation, chosen: ColumnOptions): StoredType[] {
     const index = known.get(name);
     if (index === undefined) {
       throw new WalhouseError('config_invalid', {
-        what: `tables.${relation.id}.columns names "${name}", and ${relation.id} has no such column.`,
+        what: `tables.${relation.id}.columns names "${name}", and ${absentColumn(relation, name)}.`,
         why: 'What it says would apply to nothing.',
         fix: `name one of: ${[...known.keys()].join(', ')}`,
       });
@@ -134,9 +135,9 @@ function columnIndex(relation: Relation, name: string): number {
   const index = relation.columns.findIndex((column) => column.name === name);
   if (index >= 0) return index;
   throw new WalhouseError('mart_invalid', {
-    what: `a mart tracks ${relation.id}.${name}, and there is no such column.`,
+    what: `a mart tracks ${relation.id}.${name}, and ${absentColumn(relation, name)}.`,
     why: 'Its rows could not follow the source.',
-    fix: 'correct the "-- tracks:" line of the mart, or leave the mart out of marts in walhouse.yaml',
+    fix: `${copyToo(relation, name) ?? 'correct the "-- tracks:" line of the mart'}, or leave the mart out of marts in walhouse.yaml`,
   });
 }
 

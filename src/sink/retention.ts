@@ -1,5 +1,6 @@
 import { WalhouseError } from '../pipeline/errors.js';
 import type { Relation } from '../pipeline/relation.js';
+import { absentColumn } from './absent-column.js';
 import { quoteName, quoteString } from './identifier.js';
 import { storedType, type StoredType } from './types.js';
 
@@ -116,7 +117,7 @@ export function retentionColumn(
   const column = relation.columns[index];
   if (column === undefined) {
     throw new WalhouseError('config_invalid', {
-      what: `tables.${relation.id}.retention.column is "${retention.column}", and ${relation.id} has no such column.`,
+      what: `tables.${relation.id}.retention.column is "${retention.column}", and ${absentColumn(relation, retention.column)}.`,
       why: 'Without it nobody knows when a row is past its retention.',
       fix: `name one of: ${relation.columns
         .filter((_, candidate) => isDate(stored[candidate]!.base))

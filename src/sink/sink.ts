@@ -485,11 +485,13 @@ class ClickHouseSink implements Sink {
   }
 }
 
-/** Changes with what decides how rows are kept: columns, types, key, retention. Comments may change freely. */
+/** Changes with what decides which rows are kept and how: columns, types, key, retention, condition. Comments may change freely. */
 function definitionHash({ relation, ...plan }: TablePlan): string {
   const columns = relation.columns.map((column) => ({ ...column, comment: null }));
   const bare = { ...plan, relation: { ...relation, columns, comment: '' } };
-  return createHash('sha256').update(landingTable(bare)).digest('hex');
+  const where = relation.selection?.where ?? null;
+  const text = where === null ? landingTable(bare) : `${landingTable(bare)}\nwhere ${where}`;
+  return createHash('sha256').update(text).digest('hex');
 }
 
 function missingSource(mart: string, id: string): WalhouseError {

@@ -1,10 +1,11 @@
 import type { Pool } from 'pg';
 import { WalhouseError } from '../pipeline/errors.js';
 import type { Relation } from '../pipeline/relation.js';
-import { readRelations } from './catalog.js';
 import { openPool, parseTarget, quoteName, type Target } from './connection.js';
 import { choosePlugin, knowsNumbers, misfits, nullableNumbers, readServer } from './server.js';
 import { readSlot, type Plugin } from './slot.js';
+import { tryPublished } from './publication.js';
+import { readSelected } from './selection.js';
 import { sourceError } from './source-error.js';
 import type { SourceOptions } from './source.js';
 
@@ -63,7 +64,7 @@ export async function checkSource(options: SourceOptions): Promise<Finding[]> {
       try {
         const client = await pool.connect();
         try {
-          relations.push(...(await readRelations(client, [id])));
+          relations.push(...(await readSelected(client, [id], options.selections ?? {})));
           findings.push(await checkTable(pool, relations.at(-1)!, target));
         } finally {
           client.release();
@@ -75,8 +76,9 @@ export async function checkSource(options: SourceOptions): Promise<Finding[]> {
     const { slot, decoder, log } = options;
     const plugin = await choosePlugin({ pool, server, wanted: decoder, slot, relations, log });
     findings.push(checkDecoder(plugin, relations));
-    const wrong = await misfits(pool, slot, relations, () => knowsNumbers(pool));
+    const wrong = await misfits(pool, slot, server.version, relations, () => knowsNumbers(pool));
     for (const [id, error] of wrong) findings.push(failed(`decoder of ${id}`, error));
+    if (plugin === 'pgoutput') findings.push(...(await checkConditions(pool, relations, server.version)));
     const state = await readSlot(pool, slot, plugin, target);
     findings.push(
       passed(
@@ -88,6 +90,28 @@ export async function checkSource(options: SourceOptions): Promise<Finding[]> {
     findings.push(failed('source', sourceError(error, target, 'connect')));
   } finally {
     await pool.end();
+  }
+  return findings;
+}
+
+/** Whether a publication would take the conditions; tried out and taken back. */
+async function checkConditions(
+  pool: Pool,
+  relations: readonly Relation[],
+  version: number,
+): Promise<Finding[]> {
+  const findings: Finding[] = [];
+  const client = await pool.connect();
+  try {
+    for (const relation of relations) {
+      try {
+        await tryPublished(client, relation, version);
+      } catch (error) {
+        findings.push(failed(`condition of ${relation.id}`, error));
+      }
+    }
+  } finally {
+    client.release();
   }
   return findings;
 }

@@ -40,7 +40,8 @@ export async function readKeyedRows(
   const only = table.rows[0]?.kind === 'p' ? '' : 'only ';
   const selected = relation.columns.map(({ name }) => `t.${quoteName(name)}`).join(', ');
   const equal = columns.map(({ name }, place) => `t.${quoteName(name)} = wanted.k${place}`).join(' and ');
-  const from = `${only}${quoteName(relation.schema)}.${quoteName(relation.name)} t`;
+  const chosen = relation.selection?.where ?? 'true';
+  const from = `(select * from ${only}${quoteName(relation.schema)}.${quoteName(relation.name)} where ${chosen}) t`;
   const decoder = new CopyDecoder(relation.columns.length, onRow);
   const stream = client.query(
     copyTo(`copy (select ${selected} from ${wanted} join ${from} on ${equal}) to stdout`),

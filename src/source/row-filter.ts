@@ -60,6 +60,16 @@ export function decoderFilter(relation: Relation, decoding: Decoding): Evaluate 
   }
 }
 
+/** The filters of those tables that need one. */
+export function decoderFilters(relations: readonly Relation[], decoding: Decoding): Map<Relation, Evaluate> {
+  const filters = new Map<Relation, Evaluate>();
+  for (const relation of relations) {
+    const filter = decoderFilter(relation, decoding);
+    if (filter !== null) filters.set(relation, filter);
+  }
+  return filters;
+}
+
 /** Whether a null of wal2json up to 2.5 in this column may have been NaN or an infinity. Those of a domain come as strings. */
 export function mayHideNumbers({ type, notNull, foreign }: WhereColumn): boolean {
   if (foreign) return false;

@@ -4,6 +4,7 @@ import type { Log } from '../pipeline/log.js';
 import type { Relation } from '../pipeline/relation.js';
 import { quoteName, quoteText, type Target } from './connection.js';
 import { NUMBERS_AS_STRINGS } from './plugin-options.js';
+import { decoderFilter, GENERATED_VERSION, mayHideNumbers, SELECTIVE_VERSION } from './row-filter.js';
 import { slotPlugin, type Plugin } from './slot.js';
 
 /** The oldest major version that is supported. */
@@ -38,7 +39,7 @@ export async function readServer(pool: Pool, target: Target): Promise<Server> {
  * Decides which plugin decodes. A slot that exists keeps to its own, and which tables that cannot carry is told by `misfits`; for a new
  * one `auto` prefers wal2json where the server has it and where that loses nothing: wal2json knows partitions by their own names only,
  * writes bytes in the server's encoding, and (up to version 2.5) writes NaN and the infinities as null. pgoutput leaves generated
- * columns out.
+ * columns out before Postgres 18. Where columns or rows are selected it is pgoutput first, since 15: what is left out stays on the server.
  *
  * A choice that would lose something is refused. There is one exception: where wal2json was chosen and a column may be null or
  * NaN, a new slot gets pgoutput instead, with a warning, since nullable numbers are everywhere and a null that
@@ -53,13 +54,22 @@ export async function choosePlugin(parts: {
   readonly relations: readonly Relation[];
   readonly log: Log;
 }): Promise<Plugin> {
-  const { pool, server, wanted, slot, relations, log } = parts;
-  const existing = pluginOf(await slotPlugin(pool, slot));
+  const { server, slot, relations } = parts;
+  const existing = pluginOf(await slotPlugin(parts.pool, slot));
   if (existing === 'wal2json') refuseEncoding(server);
   // What was asked for and is not the slot's is said when the slot is read.
-  if (existing !== null) return wanted === 'pgoutput' ? wanted : existing;
+  if (existing !== null) return parts.wanted === 'pgoutput' ? parts.wanted : existing;
+  const plugin = await choose(parts);
+  for (const relation of relations) decoderFilter(relation, { plugin, version: server.version });
+  return plugin;
+}
+
+async function choose(parts: Parameters<typeof choosePlugin>[0]): Promise<Plugin> {
+  const { pool, server, wanted, relations, log } = parts;
+  const { version } = server;
+  const unsent = unsentColumns(relations, version);
   if (wanted === 'pgoutput') {
-    refuseGenerated(relations);
+    refuseGenerated(relations, version);
     return wanted;
   }
   const traits = await readTraits(pool, relations);
@@ -71,7 +81,7 @@ export async function choosePlugin(parts: {
     refuseEncoding(server);
     if (partitioned[0] !== undefined) throw partitionedTable(partitioned[0]);
     if (ambiguous.length === 0 || (await probeWal2json(pool)) === 'knows_numbers') return 'wal2json';
-    refuseGenerated(relations, ambiguous);
+    refuseGenerated(relations, version, ambiguous);
     log.warn(
       { columns: ambiguous.slice(0, 20) },
       'source.decoder is wal2json, which here (up to 2.5) writes NaN and the infinities as null; in these columns that could not be told from null, so pgoutput is used',
@@ -79,13 +89,15 @@ export async function choosePlugin(parts: {
     return 'pgoutput';
   }
   if (server.encoding !== 'UTF8' || partitioned.length > 0) {
-    refuseGenerated(relations);
+    refuseGenerated(relations, version);
     return 'pgoutput';
   }
+  const isSelective = relations.some(({ selection }) => selection !== undefined);
+  if (isSelective && version >= SELECTIVE_VERSION && unsent.length === 0) return 'pgoutput';
   const probe = await probeWal2json(pool);
-  const loses = generatedColumns(relations).length > 0 ? ambiguous : nullableNumbers(relations);
+  const loses = unsent.length > 0 ? ambiguous : nullableNumbers(relations);
   if (probe === 'knows_numbers' || (probe === 'plain' && loses.length === 0)) return 'wal2json';
-  refuseGenerated(relations, probe === 'plain' ? ambiguous : []);
+  refuseGenerated(relations, version, probe === 'plain' ? ambiguous : []);
   return 'pgoutput';
 }
 
@@ -96,15 +108,20 @@ export async function choosePlugin(parts: {
 export async function misfits(
   pool: Pool,
   slot: string,
+  version: number,
   relations: readonly Relation[],
   knowsNumbers: () => Promise<boolean>,
 ): Promise<Map<string, WalhouseError>> {
   const problems = new Map<string, WalhouseError>();
   const plugin = pluginOf(await slotPlugin(pool, slot));
-  if (plugin === 'pgoutput') {
-    for (const relation of relations) {
-      const [column] = generatedColumns([relation]);
-      if (column !== undefined) problems.set(relation.id, generated([relation], []));
+  if (plugin === null) return problems;
+  for (const relation of relations) {
+    try {
+      if (plugin === 'pgoutput') refuseGenerated([relation], version);
+      decoderFilter(relation, { plugin, version });
+    } catch (error) {
+      if (!(error instanceof WalhouseError)) throw error;
+      problems.set(relation.id, error);
     }
   }
   if (plugin === 'wal2json') {
@@ -129,30 +146,37 @@ function pluginOf(name: string | null): Plugin | null {
  * Refuses columns whose values pgoutput does not send: they would stay behind when what they are made from changes.
  * `ambiguous` are the columns on whose account it is not wal2json.
  */
-export function refuseGenerated(relations: readonly Relation[], ambiguous: readonly string[] = []): void {
-  if (generatedColumns(relations).length > 0) throw generated(relations, ambiguous);
-}
-
-function generated(relations: readonly Relation[], ambiguous: readonly string[]): WalhouseError {
-  const columns = generatedColumns(relations);
+export function refuseGenerated(
+  relations: readonly Relation[],
+  version: number,
+  ambiguous: readonly string[] = [],
+): void {
+  const columns = unsentColumns(relations, version);
+  if (columns.length === 0) return;
   const first = columns[0]!;
   const table = quoted(first.relation);
   const drop = `alter table ${table} alter column ${quoteName(first.name)} drop expression`;
   const names = columns.map(({ relation, name }) => `${relation.id}.${name}`).join(', ');
-  return new WalhouseError('table_unsupported', {
+  throw new WalhouseError('table_unsupported', {
     what: `${names} ${columns.length === 1 ? 'is a generated column' : 'are generated columns'}, and pgoutput does not send them.`,
     why:
       ambiguous.length === 0
         ? 'Their values could not be kept up to date.'
         : `wal2json would, but writes NaN as null, which could not be told from null in ${ambiguous.join(', ')}.`,
-    fix:
+    fix: `${
       ambiguous.length === 0
-        ? `set source.decoder to wal2json where the server has it, with another source.slot if this one exists; or ${drop}`
-        : `make those columns NOT NULL; or ${drop}`,
+        ? 'set source.decoder to wal2json where the server has it, with another source.slot if this one exists'
+        : 'make those columns NOT NULL'
+    }; or leave it out (tables.${first.relation.id}.exclude: [${first.name}]); or ${drop}`,
   });
 }
 
-function generatedColumns(relations: readonly Relation[]): { relation: Relation; name: string }[] {
+/** Generated columns among those that are copied, as far as pgoutput does not send them. */
+function unsentColumns(
+  relations: readonly Relation[],
+  version: number,
+): { relation: Relation; name: string }[] {
+  if (version >= GENERATED_VERSION) return [];
   return relations.flatMap((relation) =>
     relation.columns.filter(({ generated }) => generated).map(({ name }) => ({ relation, name })),
   );
@@ -192,7 +216,7 @@ function quoted({ schema, name }: Relation): string {
 interface Traits {
   readonly relation: Relation;
   readonly partitioned: boolean;
-  /** Nullable columns of a number type itself; those of a domain come as strings from wal2json, and so keep NaN. */
+  /** Nullable columns of a number type itself, and what conditions read of them; those of a domain come as strings from wal2json, and so keep NaN. */
   readonly numbers: readonly string[];
 }
 
@@ -209,7 +233,8 @@ async function readTraits(pool: Pool, relations: readonly Relation[]): Promise<T
   return relations.map((relation) => {
     const { partitioned = false, numbers = [] } = found.get(relation.oid) ?? {};
     const copied = numbers.filter((name) => relation.columns.some((column) => column.name === name));
-    return { relation, partitioned, numbers: copied };
+    const read = (relation.selection?.whereColumns ?? []).filter(mayHideNumbers).map(({ name }) => name);
+    return { relation, partitioned, numbers: [...new Set([...copied, ...read])] };
   });
 }
 

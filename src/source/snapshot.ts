@@ -193,13 +193,14 @@ async function rangesOf(
   );
   const statements: string[] = [];
   const kept = cut === undefined ? 'true' : isKept(cut);
+  const chosen = relation.selection?.where ?? 'true';
   for (let from = 0; from + pagesEach < table.pages; from += pagesEach) {
     statements.push(`ctid >= '(${from},0)' and ctid < '(${from + pagesEach},0)'`);
   }
   // The last range is open: the table may have grown since it was measured.
   const last = statements.length * pagesEach;
   statements.push(last === 0 ? 'true' : `ctid >= '(${last},0)'`);
-  return statements.map((range) => `copy (${select} where ${range} and ${kept}) to stdout`);
+  return statements.map((range) => `copy (${select} where ${range} and ${kept} and (${chosen})) to stdout`);
 }
 
 /** Dates are held below this before anything is added: beyond it no row is past anything. */

@@ -13,7 +13,11 @@ export type Decoder = 'wal2json' | 'pgoutput';
 interface TableOptions {
   readonly retention?: { readonly column: string; readonly keep: string };
   readonly history?: boolean;
+  readonly erase?: { readonly follow: readonly string[] };
   readonly columns?: Readonly<Record<string, { readonly type: string }>>;
+  readonly exclude?: readonly string[];
+  readonly only?: readonly string[];
+  readonly where?: string;
 }
 
 type Tables = Readonly<Record<string, TableOptions | null>>;
@@ -98,7 +102,7 @@ export class Scenario {
         const found = await compareTable({
           postgres: client,
           clickhouse,
-          relation: await readComparedRelation(client, schema, table),
+          relation: await readComparedRelation(client, schema, table, options ?? {}),
           view: {
             database: this.databases.clickhouseDatabase,
             name: schema === 'public' ? table : `${schema}_${table}`,

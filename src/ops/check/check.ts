@@ -36,7 +36,7 @@ export async function checkBoth(options: CheckOptions): Promise<Finding[]> {
   let ahead: SinkCheck['clock'] = null;
   try {
     client = await connect(options.source.url, 'sql');
-    const each = await readEach(client, options.source.tables);
+    const each = await readEach(client, options.source.tables, options.source.selections);
     relations = [...each.values()].filter((found): found is Relation => !(found instanceof WalhouseError));
     const { publication } = options.source;
     const around = await checkSurroundings(client, { relations, publication, decoder });

@@ -10,6 +10,15 @@ export interface ComparedRelation {
   readonly columns: readonly { readonly name: string; readonly type: ComparedType }[];
   /** Indexes into `columns`; when it is empty the whole row is the key. */
   readonly key: readonly number[];
+  /** The condition, as SQL, of the rows that are copied. */
+  readonly where?: string | undefined;
+}
+
+/** What the configuration copies of a table; left out, all of it. */
+export interface ComparedSelection {
+  readonly exclude?: readonly string[] | undefined;
+  readonly only?: readonly string[] | undefined;
+  readonly where?: string | undefined;
 }
 
 /**
@@ -20,6 +29,7 @@ export async function readComparedRelation(
   client: ClientBase,
   schema: string,
   name: string,
+  { exclude, only, where }: ComparedSelection = {},
 ): Promise<ComparedRelation> {
   const { rows } = await client.query<{
     name: string;
@@ -44,8 +54,9 @@ export async function readComparedRelation(
      left join pg_type element on element.oid = pg_type.typelem and pg_type.typcategory = 'A'
      left join pg_constraint primary_key
        on primary_key.conrelid = to_regclass(format('%I.%I', $1::text, $2::text)) and primary_key.contype = 'p'
+     where ($3::text[] is null or base.attname = any($3)) and base.attname <> all($4::text[])
      order by base.attnum`,
-    [schema, name],
+    [schema, name, only ?? null, exclude ?? []],
   );
   if (rows.length === 0) {
     throw new WalhouseError('table_missing', {
@@ -63,5 +74,5 @@ export async function readComparedRelation(
     name: column,
     type: element === null ? { name: type } : { name: type, element: { name: element } },
   }));
-  return { schema, name, columns, key };
+  return { schema, name, columns, key, ...(where === undefined ? {} : { where }) };
 }

@@ -47,7 +47,10 @@ export async function* readPostgres(
   );
   // A partitioned root has no rows of its own; any other table's children are tables of their own.
   const from = roots.length > 0 ? name : `only ${name}`;
-  const where = cut === null ? '' : ` where ${cut.postgresCondition(quotePostgres(cut.column))}`;
+  const parts = cut === null ? [] : [cut.postgresCondition(quotePostgres(cut.column))];
+  // The line's end keeps a comment from swallowing the parenthesis.
+  if (relation.where !== undefined) parts.push(`(${relation.where}\n)`);
+  const where = parts.length === 0 ? '' : ` where ${parts.join(' and ')}`;
   const stream = client.query(copyTo(`copy (select ${list} from ${from}${where}) to stdout`));
   for await (const rows of readFields(stream)) {
     for (const row of rows) {

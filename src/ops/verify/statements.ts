@@ -144,7 +144,8 @@ export class Statements {
   }
 
   #postgresWhere(where: string | null): string {
-    const parts = where === null ? [] : [where];
+    const chosen = this.#table.relation.selection?.where ?? null;
+    const parts = [where, chosen].flatMap((part) => (part === null ? [] : [`(${part})`]));
     if (this.#edge !== null)
       parts.push(this.#edge.postgresCondition(this.#postgresColumn(this.#edge.column)));
     return parts.length === 0 ? 'true' : parts.join(' and ');

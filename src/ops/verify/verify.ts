@@ -3,8 +3,8 @@ import { WalhouseError } from '../../pipeline/errors.js';
 import { lsnFrom, type Lsn } from '../../pipeline/lsn.js';
 import type { Relation } from '../../pipeline/relation.js';
 import { tableName } from '../../sink/names.js';
-import { readRelations } from '../../source/catalog.js';
 import { connect, destroy, parseTarget } from '../../source/connection.js';
+import { readSelected, type Selections } from '../../source/selection.js';
 import { sourceError } from '../../source/source-error.js';
 import type { ComparedRetention } from '../compare/retention-cut.js';
 import type { StatusDocument } from '../status.js';
@@ -27,6 +27,8 @@ export interface VerifyOptions {
   readonly database: string;
   /** All configured tables, `schema.name`, each with its retention. */
   readonly tables: ReadonlyMap<string, { readonly retention?: ComparedRetention | undefined }>;
+  /** The columns and rows that are copied, of tables where it is not all of them. */
+  readonly selections?: Selections | undefined;
   /** Those to compare, with the marts that they feed. */
   readonly only: readonly string[];
   readonly load: Load;
@@ -114,7 +116,7 @@ async function verifyOne(
   const startedAt = performance.now();
   let relation: Relation | null = null;
   try {
-    relation = await relationOf(options.sourceUrl, id);
+    relation = await relationOf(options, id);
     const { retention } = options.tables.get(id)!;
     return { relation, verified: await verifyTable({ ...options, relation, retention }) };
   } catch (cause) {
@@ -127,10 +129,10 @@ async function verifyOne(
   }
 }
 
-async function relationOf(sourceUrl: string, id: string): Promise<Relation> {
+async function relationOf({ sourceUrl, selections }: VerifyOptions, id: string): Promise<Relation> {
   const client = await connect(sourceUrl, 'sql');
   try {
-    return (await readRelations(client, [id]))[0]!;
+    return (await readSelected(client, [id], selections ?? {}))[0]!;
   } finally {
     destroy(client);
   }
