@@ -38,6 +38,7 @@ describe('/openapi.json', () => {
       'post /v1/pause',
       'post /v1/resume',
       'post /v1/resync',
+      'post /v1/tables/{id}/repair',
       'post /v1/tables/{id}/resync',
     ]);
   });
@@ -75,6 +76,7 @@ describe('/openapi.json', () => {
       readyz: 'none',
       pause: 'ops:write',
       resume: 'ops:write',
+      repairTable: 'ops:write',
       resyncTable: 'ops:write',
       resyncAll: 'ops:write',
     });

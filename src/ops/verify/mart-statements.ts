@@ -8,7 +8,8 @@ export const PLACES_MAX = 200_000;
 /**
  * The questions about one mart. Its rows and what its feeds make of landing are set against each other inside ClickHouse: for each place
  * the newest version on either side, as a hash of all its columns. Landing keeps less than the mart, since merges take older
- * versions away, but what counts at a position is the same on both sides, whichever versions are left.
+ * versions away, but what counts at a position is the same on both sides. The statements are to be run with `final`: a row that has moved
+ * within the mart leaves no tombstone in landing, only what has taken its place.
  */
 export class MartStatements {
   readonly #database: string;
