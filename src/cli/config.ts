@@ -33,6 +33,20 @@ const name = z
   .string()
   .regex(/^[a-z0-9_]{1,63}$/, 'must be 1 to 63 of a-z, 0-9 and _; write for example: walhouse');
 
+const FOLLOW = /^([^.\s]+\.\S+) ?\(([^()]+)\)$/;
+
+/** Tables whose rows go with an erased one: `public.transactions (consumer_id)`. */
+const follow = z
+  .string()
+  .regex(
+    FOLLOW,
+    'must be schema.table (column, ...), the columns that hold the key of this table; write for example: public.transactions (consumer_id)',
+  )
+  .transform((text) => {
+    const [, id, columns] = FOLLOW.exec(text)!;
+    return { table: id!, columns: columns!.split(',').map((column) => column.trim()) };
+  });
+
 const table = z
   .strictObject({
     retention: z.strictObject({ column: z.string().min(1), keep }).optional(),
@@ -56,6 +70,7 @@ const table = z
       .min(1, 'must be a condition in SQL, or left out')
       .optional(),
     mask: z.array(z.string()).default([]),
+    erase: z.strictObject({ follow: z.array(follow) }).optional(),
   })
   .nullable()
   .transform((value) => value ?? { history: false, columns: {}, mask: [] });
@@ -158,6 +173,12 @@ function contradictions(config: Config): string[] {
     );
   }
   for (const [id, options] of Object.entries(config.tables)) {
+    for (const { table: other } of options.erase?.follow ?? []) {
+      if (!Object.hasOwn(config.tables, other))
+        problems.push(
+          `tables.${id}.erase.follow names ${other}, which is not among tables; add it to tables`,
+        );
+    }
     if (options.mask.length > 0) {
       problems.push(
         `tables.${id}.mask: masking of columns is not supported by this version; remove the list`,

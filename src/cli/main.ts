@@ -195,6 +195,43 @@ program
     });
   });
 
+program
+  .command('erase')
+  .argument('<table>', 'as schema.table')
+  .description(
+    'removes one row, what follows it (tables.NAME.erase.follow) and every older version of them from everything that holds any, and proves it; the source must have deleted them',
+  )
+  .addOption(configOption)
+  .addOption(jsonOption)
+  .addOption(keyOption)
+  .requiredOption(
+    '--key <key>',
+    'the key, as column=value,... or a JSON object where it has several columns; - reads it from standard input',
+  )
+  .option('--although-in-source', 'erases it here even if the source still has it')
+  .action(
+    async (
+      table: string,
+      options: {
+        config: string;
+        json?: boolean;
+        key: string;
+        keyEnv: string;
+        althoughInSource?: boolean;
+      },
+    ) => {
+      const { erase } = await import('./erase.js');
+      process.exitCode = await erase(loadConfig(options.config, process.env), {
+        table,
+        key: options.key === '-' ? readFileSync(0, 'utf8').replace(/\r?\n$/, '') : options.key,
+        althoughInSource: options.althoughInSource === true,
+        json: options.json === true,
+        version: version(),
+        apiKey: process.env[options.keyEnv],
+      });
+    },
+  );
+
 const reports = program
   .command('reports')
   .description('what retention and erase have removed, each report chained to the one before by its hash');

@@ -48,6 +48,7 @@ export const ERROR_POLICY = {
   sink_rejected: 'stop',
   mart_invalid: 'stop',
   repair_too_large: 'stop',
+  erase_refused: 'stop',
   // The local servers of the demo and the tests.
   local_install_failed: 'stop',
   local_port_taken: 'stop',

@@ -70,7 +70,7 @@ export interface Attached {
   readonly stale: boolean;
   /** A mart over it was made from what landing holds now, which may be ahead of the checkpoint. */
   readonly rebuilt: boolean;
-  /** The consistent point of the live copy. */
+  /** The consistent point of the live copy, or a later position up to which its changes are not to come again. */
   readonly snapshotLsn: Lsn;
 }
 

@@ -34,24 +34,24 @@ const HASTY = {
 /** Without the right to have all files synced, as long as the kernel may take to write what earlier merges have written. */
 const UNSYNCED_SECONDS = '40';
 
-/** `and` conditions are over the table's columns; rows that a lightweight DELETE hides count. */
-export async function findRows(server: Server, table: TableName, condition: string): Promise<FoundRows> {
-  const doing = `looking what ${table.name} holds`;
+/** Rows in active parts that meet a condition; those that a lightweight DELETE only hides count. */
+export async function countVersions(server: Server, table: TableName, condition: string): Promise<number> {
   const [found] = await server.rows<{ versions: string }>(
     `select toString(count()) as versions from ${qualified(table.database, table.name)}
       where ${condition} settings apply_deleted_mask = 0`,
-    doing,
+    `looking what ${table.name} holds`,
   );
+  return Number(found!.versions);
+}
+
+export async function findRows(server: Server, table: TableName, condition: string): Promise<FoundRows> {
+  const versions = await countVersions(server, table, condition);
   const [parts] = await server.rows<{ inactive: string; detached: string }>(
-    `select toString((select count() from system.parts where not active and ${isTable(table)})) as inactive,
-            toString((select count() from system.detached_parts where ${isTable(table)})) as detached`,
-    doing,
+    `select toString((select count() from system.parts where not active and ${isAnyOf([table])})) as inactive,
+            toString((select count() from system.detached_parts where ${isAnyOf([table])})) as detached`,
+    `looking at the parts of ${table.name}`,
   );
-  return {
-    versions: Number(found!.versions),
-    inactiveParts: Number(parts!.inactive),
-    detachedParts: Number(parts!.detached),
-  };
+  return { versions, inactiveParts: Number(parts!.inactive), detachedParts: Number(parts!.detached) };
 }
 
 /** Rewrites the active parts without the rows; parts without such rows are only linked. Resolves when no active part has them. */
@@ -59,7 +59,7 @@ export async function removeRows(server: Server, table: TableName, condition: st
   const name = qualified(table.database, table.name);
   const doing = `removing rows from ${table.name}`;
   const [masked] = await server.rows<{ parts: string }>(
-    `select toString(count()) as parts from system.parts where active and has_lightweight_delete and ${isTable(table)}`,
+    `select toString(count()) as parts from system.parts where active and has_lightweight_delete and ${isAnyOf([table])}`,
     doing,
   );
   // What is only hidden is passed over by a mutation.
@@ -81,74 +81,91 @@ export async function withoutOldParts(
   remove: () => Promise<void>,
   waitMsMax = LEAVE_MS_MAX,
 ): Promise<void> {
-  const restored: string[] = [];
-  const set = (table: TableName, settings: Readonly<Record<string, string>>): Promise<void> =>
+  const before = await settingsOf(server, tables);
+  const alter = (table: TableName, change: string): Promise<void> =>
     server.define(
-      `alter table ${qualified(table.database, table.name)} modify setting ${Object.entries(settings)
-        .map(([name, value]) => `${name} = ${value}`)
-        .join(', ')}`,
-      `hastening ${table.name}`,
+      `alter table ${qualified(table.database, table.name)} ${change}`,
+      `changing settings of ${table.name}`,
     );
   try {
     const { old_parts_lifetime: lifetime, ...synced } = HASTY;
-    for (const table of tables) {
-      restored.push(...(await settingsBefore(server, table)));
-      await set(table, synced);
-    }
+    for (const table of tables) await alter(table, `modify setting ${list(synced)}`);
     await remove();
     const isSynced = await succeeds(() => server.define('system sync file cache', 'syncing files'));
-    for (const table of tables)
-      await set(table, { old_parts_lifetime: isSynced ? lifetime : UNSYNCED_SECONDS });
-    for (const table of tables) await waitUntilGone(server, table, waitMsMax);
+    const leaves = { old_parts_lifetime: isSynced ? lifetime : UNSYNCED_SECONDS };
+    for (const table of tables) await alter(table, `modify setting ${list(leaves)}`);
+    await waitUntilGone(server, tables, waitMsMax);
   } finally {
-    for (const statement of restored) await server.define(statement, 'restoring settings of a table');
+    for (const [table, had] of before) {
+      const names = Object.keys(HASTY).filter((name) => !Object.hasOwn(had, name));
+      if (names.length > 0) await alter(table, `reset setting ${names.join(', ')}`);
+      if (Object.keys(had).length > 0) await alter(table, `modify setting ${list(had)}`);
+    }
   }
 }
 
-async function waitUntilGone(server: Server, table: TableName, waitMsMax: number): Promise<void> {
-  const inactive = (names: readonly string[] | null): Promise<{ name: string }[]> =>
-    server.rows<{ name: string }>(
-      `select name from system.parts where not active and ${isTable(table)}
-        ${names === null ? '' : 'and name in {names:Array(String)}'}`,
-      `waiting for old parts of ${table.name}`,
-      names === null ? {} : { names },
+async function waitUntilGone(server: Server, tables: readonly TableName[], waitMsMax: number): Promise<void> {
+  const inactive = async (): Promise<string[]> => {
+    const rows = await server.rows<{ part: string }>(
+      `select concat(database, '.', table, ' ', name) as part from system.parts where not active and ${isAnyOf(tables)}`,
+      'waiting for old parts to go',
     );
+    return rows.map(({ part }) => part);
+  };
   const deadline = performance.now() + waitMsMax;
-  let left = (await inactive(null)).map(({ name }) => name);
+  let left = await inactive();
   while (left.length > 0) {
     if (performance.now() > deadline) {
       throw new WalhouseError('sink_timeout', {
-        what: `${left.length} parts of ${table.database}.${table.name} that were replaced are still on disk.`,
+        what: `${left.length} parts that were replaced are still on disk: ${left.slice(0, 3).join(', ')}.`,
         why: 'What was removed may be in them, so it cannot be said that it is gone.',
         fix: 'look in system.processes for a query that reads them, or for SYSTEM STOP CLEANUP, and run the command again',
       });
     }
     // Otherwise an idle table may rest for minutes before it cleans up.
-    await succeeds(() =>
-      server.define(`system start cleanup ${qualified(table.database, table.name)}`, 'cleaning up'),
-    );
+    for (const table of tables) {
+      if (!left.some((part) => part.startsWith(`${table.database}.${table.name} `))) continue;
+      await succeeds(() =>
+        server.define(`system start cleanup ${qualified(table.database, table.name)}`, 'cleaning up'),
+      );
+    }
     await sleep(LOOK_MS);
-    left = (await inactive(left)).map(({ name }) => name);
+    const now = new Set(await inactive());
+    left = left.filter((part) => now.has(part));
   }
 }
 
-/** The statements that give a table the settings again that it has now. */
-async function settingsBefore(server: Server, table: TableName): Promise<string[]> {
-  const [row] = await server.rows<{ engine: string }>(
-    `select engine_full as engine from system.tables where database = ${quoteString(table.database)} and name = ${quoteString(table.name)}`,
-    `reading the settings of ${table.name}`,
+/** Of the settings that are changed, those that a table has of its own. */
+async function settingsOf(
+  server: Server,
+  tables: readonly TableName[],
+): Promise<Map<TableName, Readonly<Record<string, string>>>> {
+  const rows = await server.rows<TableName & { engine: string }>(
+    `select database, name, engine_full as engine from system.tables where ${isAnyOf(tables, 'name')}`,
+    'reading settings of tables',
   );
-  const name = qualified(table.database, table.name);
-  return Object.keys(HASTY).map((setting) => {
-    const value = new RegExp(`\\b${setting} = (\\d+)`).exec(row?.engine ?? '')?.[1];
-    return value === undefined
-      ? `alter table ${name} reset setting ${setting}`
-      : `alter table ${name} modify setting ${setting} = ${value}`;
-  });
+  return new Map(
+    tables.map((table) => {
+      const row = rows.find(({ database, name }) => database === table.database && name === table.name);
+      const had: Record<string, string> = {};
+      for (const setting of Object.keys(HASTY)) {
+        const value = new RegExp(`\\b${setting} = (\\d+)`).exec(row?.engine ?? '')?.[1];
+        if (value !== undefined) had[setting] = value;
+      }
+      return [table, had];
+    }),
+  );
 }
 
-function isTable({ database, name }: TableName): string {
-  return `database = ${quoteString(database)} and table = ${quoteString(name)}`;
+function list(settings: Readonly<Record<string, string>>): string {
+  return Object.entries(settings)
+    .map(([name, value]) => `${name} = ${value}`)
+    .join(', ');
+}
+
+function isAnyOf(tables: readonly TableName[], column = 'table'): string {
+  const names = tables.map(({ database, name }) => `(${quoteString(database)}, ${quoteString(name)})`);
+  return `(database, ${column}) in (${names.join(', ')})`;
 }
 
 async function succeeds(work: () => Promise<void>): Promise<boolean> {

@@ -13,7 +13,7 @@ import {
   type Holder,
   type HolderKind,
 } from './purge-holders.js';
-import { findRows, removeRows, withoutOldParts, type FoundRows } from './purge-parts.js';
+import { countVersions, findRows, removeRows, withoutOldParts, type FoundRows } from './purge-parts.js';
 import { isPast, type Retention } from './retention.js';
 import { Server } from './server.js';
 
@@ -79,35 +79,39 @@ export async function purge(options: {
 
 /** Removes what is doomed, in this order, until all parts are free of it. */
 export async function removeDoomed(server: Server, doomed: readonly Doomed[]): Promise<PurgedHolder[]> {
+  const conditionOf = ({ condition }: Doomed): string => condition ?? 'false';
   const before = new Map<Doomed, FoundRows>();
-  const after = new Map<Doomed, FoundRows>();
-  const looked = async (each: Doomed): Promise<FoundRows> =>
-    findRows(server, each.holder, each.condition ?? 'false');
-  for (const each of doomed) before.set(each, await looked(each));
+  for (const each of doomed) before.set(each, await findRows(server, each.holder, conditionOf(each)));
   await withoutOldParts(server, distinct(doomed), async () => {
     for (let round = 0; round < ROUNDS_MAX; round += 1) {
       let left = 0;
       for (const each of doomed) {
-        if (each.condition === null) continue;
-        const found = await looked(each);
-        if (found.versions === 0) continue;
-        left += found.versions;
+        const versions = await countVersions(server, each.holder, conditionOf(each));
+        if (versions === 0) continue;
+        left += versions;
         // A mart that is told by landing had nothing to find before landing was purged.
-        if (before.get(each)!.versions === 0) before.set(each, found);
-        await removeRows(server, each.holder, each.condition);
+        const found = before.get(each)!;
+        if (found.versions === 0) before.set(each, { ...found, versions });
+        await removeRows(server, each.holder, conditionOf(each));
       }
       if (left === 0) return;
     }
   });
-  for (const each of doomed) after.set(each, { ...(await looked(each)), inactiveParts: 0 });
-  return doomed.map((each) => ({
-    kind: each.holder.kind,
-    name: `${each.holder.database}.${each.holder.name}`,
-    of: each.of,
-    before: before.get(each)!,
-    after: after.get(each)!,
-    unproven: each.unproven,
-  }));
+  const removed: PurgedHolder[] = [];
+  for (const each of doomed) {
+    const { holder, of, unproven } = each;
+    const found = await findRows(server, holder, conditionOf(each));
+    removed.push({
+      kind: holder.kind,
+      name: `${holder.database}.${holder.name}`,
+      of,
+      before: before.get(each)!,
+      // Those there are now have replaced what was free of it already.
+      after: { ...found, inactiveParts: 0 },
+      unproven,
+    });
+  }
+  return removed;
 }
 
 /** Whether nothing of it is left, and all of it could be read. */

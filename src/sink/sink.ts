@@ -23,6 +23,7 @@ import { AUDIT_COLUMNS, auditTable, auditView } from './audit.js';
 import { RowBatch, type TableRows } from './batch.js';
 import { Checkpoints } from './checkpoint.js';
 import { nowOf } from './clock.js';
+import { ErasePositions } from './erase-positions.js';
 import { quoteName, quoteString } from './identifier.js';
 import { complete } from './incomplete.js';
 import { hideBelow, landingTable, tableView } from './landing.js';
@@ -85,6 +86,7 @@ class ClickHouseSink implements Sink {
   readonly #marts: Marts;
   readonly #checkpoints: Checkpoints;
   readonly #stored: StoredTables;
+  readonly #erased: ErasePositions;
   readonly #quarantine: Quarantine;
   readonly #pool = new BufferPool();
   /** By relation as it was attached or snapshotted. */
@@ -113,6 +115,7 @@ class ClickHouseSink implements Sink {
     this.#marts = new Marts(this.#server, this.#ownership, this.#databases, marts, options.log);
     this.#checkpoints = new Checkpoints(this.#server, this.#databases.landing);
     this.#stored = new StoredTables(this.#server, this.#databases.landing);
+    this.#erased = new ErasePositions(this.#server, this.#databases.landing);
     this.#quarantine = new Quarantine(this.#server, this.#databases.landing, this.#ownership);
   }
 
@@ -125,6 +128,7 @@ class ClickHouseSink implements Sink {
     await this.#ownership.claim();
     await this.#checkpoints.open();
     await this.#stored.open();
+    await this.#erased.open();
     await this.#marts.open();
     await this.#quarantine.open();
   }
@@ -251,7 +255,9 @@ class ClickHouseSink implements Sink {
     const live = fits && (known.state === 'streaming' || known.state === 'resync');
     const rebuilt = live ? await this.#show(plan) : false;
     if (live && known.stamp !== (relation.stamp ?? '')) await this.noteStamp(relation);
-    return { live, stale: !live || known.state === 'resync', rebuilt, snapshotLsn: known.snapshotLsn };
+    const erased = await this.#erased.find(plan.id);
+    const snapshotLsn = erased > known.snapshotLsn ? erased : known.snapshotLsn;
+    return { live, stale: !live || known.state === 'resync', rebuilt, snapshotLsn };
   }
 
   async noteStamp(relation: Relation): Promise<void> {
