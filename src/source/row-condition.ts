@@ -120,7 +120,7 @@ function isSymbol(token: Token | undefined, text: string): boolean {
 function refusal(error: unknown): unknown {
   const { code, message } = error as { code?: unknown; message?: unknown };
   if (typeof code !== 'string' || typeof message !== 'string') return error;
-  if (!/^(22|42|0A|2F|54)/.test(code) || code === '42501') return error;
+  if (!/^(22|42|0A|2F|54|08P01)/.test(code) || code === '42501') return error;
   const missing = code === '42703' ? (/column "(.*)" does not exist/.exec(message)?.[1] ?? null) : null;
   return new ConditionRefused(`is refused by Postgres: ${message}`, missing);
 }

@@ -117,10 +117,17 @@ class Parser {
     if (token.kind !== 'name') throw this.#unknown(token);
     if (!token.quoted && (token.text === 'true' || token.text === 'false'))
       return { condition: { is: 'constant', truth: token.text === 'true' ? 1 : 0 } };
+    if (!token.quoted && token.text === 'NULL' && this.#takes('::')) return this.#null(this.#typeName());
     const type = this.#columns.get(token.text);
     if (type === undefined || this.#isNext('(')) throw this.#unknown(token);
     const kind = type.kind === 'enum' ? 'label' : type.kind === 'base' ? CLASSES[type.name] : undefined;
     return kind === undefined ? { opaque: token.text, type } : { operand: { column: token.text, kind } };
+  }
+
+  #null(type: TypeName): Found {
+    if (type.isList) throw this.#unknown();
+    const kind = this.#classOf(type);
+    return kind === 'bool' ? { condition: { is: 'constant', truth: -1 } } : { operand: { text: null, kind } };
   }
 
   #constant(text: string, type: TypeName): Found {
@@ -207,7 +214,8 @@ class Parser {
     if ('operand' in found) return found.operand;
     if ('opaque' in found) throw new NotEvaluable(`compares ${found.opaque}, which is ${found.type.text}`);
     const { condition } = found;
-    if (condition.is === 'constant') return { text: condition.truth === 1 ? 't' : 'f', kind: 'bool' };
+    if (condition.is === 'constant')
+      return { text: { '1': 't', '0': 'f', '-1': null }[condition.truth], kind: 'bool' };
     throw this.#unknown();
   }
 
