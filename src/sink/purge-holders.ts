@@ -24,11 +24,12 @@ interface TableRow {
   readonly engine: string;
   readonly as_select: string;
   readonly definition: string;
+  readonly uuid: string;
 }
 
 /**
  * Finds every table that holds rows of a source table: landing, its stage, the trail of changes, the quarantine, and each table that a
- * materialized view fills from one of these, however many stand between.
+ * materialized view fills from one of these, whosever it is and however many stand between.
  */
 export async function findHolders(
   server: Server,
@@ -36,8 +37,8 @@ export async function findHolders(
   source: { readonly schema: string; readonly name: string },
 ): Promise<Holder[]> {
   const all = await server.rows<TableRow>(
-    `select database, name, engine, as_select, create_table_query as definition from system.tables
-      where database in {databases:Array(String)}`,
+    `select database, name, engine, as_select, create_table_query as definition, toString(uuid) as uuid
+       from system.tables where database in {databases:Array(String)} or engine = 'MaterializedView'`,
     'looking for what holds rows',
     { databases: [databases.views, databases.landing, databases.audit] },
   );
@@ -56,7 +57,7 @@ export async function findHolders(
     for (const view of all) {
       if (view.engine !== 'MaterializedView' || !reads(view.as_select, from)) continue;
       const target = targetOf(view);
-      if (target === null || found.some((known) => isSame(known, target))) continue;
+      if (found.some((known) => isSame(known, target))) continue;
       found.push({ kind: 'mart', ...target });
     }
   }
@@ -113,8 +114,9 @@ function reads(select: string, { database, name }: TableName): boolean {
   return new RegExp(`(?<![\\w\`])${part(database)}\\.${part(name)}(?![\\w\`])`).test(select);
 }
 
-/** What a materialized view fills: the table that it names. */
-function targetOf({ definition }: TableRow): TableName | null {
+/** What a materialized view fills: the table that it names, or one of its own. */
+function targetOf({ database, definition, uuid }: TableRow): TableName {
   const match = /^CREATE MATERIALIZED VIEW .*? TO `?([^`\s.]+)`?\.`?([^`\s(]+)`?[\s(]/s.exec(definition);
-  return match === null ? null : { database: match[1]!, name: match[2]! };
+  if (match !== null) return { database: match[1]!, name: match[2]! };
+  return { database, name: `.inner_id.${uuid}` };
 }

@@ -36,10 +36,14 @@ const UNSYNCED_SECONDS = '40';
 
 /** Rows in active parts that meet a condition; those that a lightweight DELETE only hides count. */
 export async function countVersions(server: Server, table: TableName, condition: string): Promise<number> {
-  const [found] = await server.rows<{ versions: string }>(
-    `select toString(count()) as versions from ${qualified(table.database, table.name)}
-      where ${condition} settings apply_deleted_mask = 0`,
-    `looking what ${table.name} holds`,
+  const [found] = await unlessGone(
+    () =>
+      server.rows<{ versions: string }>(
+        `select toString(count()) as versions from ${qualified(table.database, table.name)}
+          where ${condition} settings apply_deleted_mask = 0`,
+        `looking what ${table.name} holds`,
+      ),
+    [{ versions: '0' }],
   );
   return Number(found!.versions);
 }
@@ -83,9 +87,13 @@ export async function withoutOldParts(
 ): Promise<void> {
   const before = await settingsOf(server, tables);
   const alter = (table: TableName, change: string): Promise<void> =>
-    server.define(
-      `alter table ${qualified(table.database, table.name)} ${change}`,
-      `changing settings of ${table.name}`,
+    unlessGone(
+      () =>
+        server.define(
+          `alter table ${qualified(table.database, table.name)} ${change}`,
+          `changing settings of ${table.name}`,
+        ),
+      undefined,
     );
   try {
     const { old_parts_lifetime: lifetime, ...synced } = HASTY;
@@ -166,6 +174,16 @@ function list(settings: Readonly<Record<string, string>>): string {
 function isAnyOf(tables: readonly TableName[], column = 'table'): string {
   const names = tables.map(({ database, name }) => `(${quoteString(database)}, ${quoteString(name)})`);
   return `(database, ${column}) in (${names.join(', ')})`;
+}
+
+/** A stage may take its place, or be given up, while it is looked at: then its name holds nothing. */
+async function unlessGone<T>(work: () => Promise<T>, gone: T): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof WalhouseError && /\(UNKNOWN_TABLE\b/.test(error.what)) return gone;
+    throw error;
+  }
 }
 
 async function succeeds(work: () => Promise<void>): Promise<boolean> {

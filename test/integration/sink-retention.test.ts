@@ -1,8 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Random } from '../../src/dev/payments/random.js';
 import type { Relation } from '../../src/pipeline/relation.js';
 import type { Sink } from '../../src/pipeline/sink.js';
-import type { Keep } from '../../src/sink/retention.js';
-import { apply, sinkFixture, snapshot, type Row, type SinkFixture } from '../support/sink-fixture.js';
+import { isProven, purge } from '../../src/sink/purge.js';
+import { expiresAt, expiryOf, type Keep } from '../../src/sink/retention.js';
+import {
+  apply,
+  sinkFixture,
+  snapshot,
+  type Change,
+  type Row,
+  type SinkFixture,
+  type TestTransaction,
+} from '../support/sink-fixture.js';
 import { relationOf } from '../support/tuples.js';
 
 let fixture: SinkFixture;
@@ -208,6 +218,218 @@ describe('retention', () => {
     ]) {
       expect(await visible(relation, settings), settings).toEqual(['1']);
     }
+  });
+
+  it.each(['full', 'default'] as const)(
+    'whatever merges first and whatever is delivered again, people see each row once or not at all, replica identity %s',
+    async (replicaIdentity) => {
+      const seed = Number(process.env['SEED'] ?? Date.now() % 1_000_000);
+      const source = new Random(seed);
+      const random = (): number => source.next();
+      const pick = <T>(list: readonly T[]): T => list[source.below(list.length)]!;
+      const relation = relationOf(
+        `public.orders_of_${replicaIdentity}`,
+        {
+          id: 'int4 not null',
+          d: replicaIdentity === 'default' ? 'timestamptz not null' : 'timestamptz',
+          v: 'text',
+        },
+        // Without the whole old row the date must be part of the key, which always comes.
+        { replicaIdentity, key: replicaIdentity === 'default' ? ['id', 'd'] : ['id'] },
+      );
+      const dates = [
+        OLD,
+        FRESH,
+        NEAR,
+        '1900-01-01 00:00:00+00',
+        '2105-01-01 00:00:00+00',
+        '2290-01-01 00:00:00+00',
+      ];
+      const kept = (d: unknown): boolean => d !== OLD && d !== dates[3];
+      const oldOf = (row: Row): Row => (replicaIdentity === 'full' ? row : { id: row['id'], d: row['d'] });
+      const sink = await opened(relation, { count: 2, unit: 'year' }, []);
+      const table = `${fixture.landing}.${relation.name}`;
+      const ways: Record<string, () => Promise<unknown>> = {
+        'versions first': async () => {
+          await fixture.query(`system stop ttl merges ${table}`);
+          await merge(relation);
+          await fixture.query(`system start ttl merges ${table}`);
+        },
+        'ttl first, part by part': () =>
+          fixture.query(`alter table ${table} materialize ttl settings mutations_sync = 1`),
+        'one partition': async () => {
+          const parts = await fixture.query<{ p: string }>(
+            `select distinct partition_id as p from system.parts where active and database = '${fixture.landing}' and table = '${relation.name}' order by p`,
+          );
+          if (parts.length > 0)
+            await fixture.query(`optimize table ${table} partition id '${pick(parts).p}' final`);
+        },
+        'what it likes': () => fixture.query(`optimize table ${table}`),
+        everything: () => merge(relation),
+        purge: () =>
+          purge({
+            client: fixture.client,
+            database: fixture.database,
+            tables: new Map([[relation.id, { column: 'd', keep: { count: 2, unit: 'year' } }]]),
+          }),
+      };
+      const rows = new Map<string, Row>();
+      const log: TestTransaction[] = [];
+      const steps: string[] = [];
+      const check = async (): Promise<void> => {
+        const found = await fixture.query<{ id: number; v: string }>(
+          `select id, v from ${fixture.database}.${relation.name} order by id`,
+        );
+        const expected = [...rows.values()].filter((row) => kept(row['d']));
+        expect(found, `SEED=${seed}: ${steps.join('; ')}`).toEqual(
+          expected.map((row) => ({ id: Number(row['id']), v: row['v'] })).sort((a, b) => a.id - b.id),
+        );
+      };
+      for (let step = 1; step <= 40; step += 1) {
+        const id = `${1 + Math.floor(random() * 4)}`;
+        const old = rows.get(id);
+        const way = random();
+        if (way < 0.55) {
+          const row: Row = {
+            id,
+            d: pick(replicaIdentity === 'full' ? [...dates, null] : dates),
+            v: `${step}`,
+          };
+          const change: Change =
+            old === undefined
+              ? { op: 'insert', relation, row }
+              : random() < 0.3
+                ? { op: 'delete', relation, old: oldOf(old) }
+                : // Without FULL the old key comes where the key has changed, and nothing else.
+                  {
+                    op: 'update',
+                    relation,
+                    old: replicaIdentity === 'default' && old['d'] === row['d'] ? null : oldOf(old),
+                    row,
+                  };
+          if (change.op === 'delete') rows.delete(id);
+          else rows.set(id, row);
+          const transaction = { commitLsn: BigInt(0x2000 + 64 * step), changes: [change] };
+          log.push(transaction);
+          await apply(sink, transaction);
+          steps.push(`${change.op} ${id}`);
+        } else if (way < 0.7 && log.length > 0) {
+          const from = Math.floor(random() * log.length);
+          for (const transaction of log.slice(from)) await apply(sink, transaction);
+          steps.push(`again from ${from}`);
+        } else {
+          const name = pick(Object.keys(ways));
+          await ways[name]!();
+          steps.push(name);
+        }
+        await check();
+      }
+    },
+  );
+
+  it('what is past its retention leaves by itself, without any command', async () => {
+    const relation = relationOf('public.by_itself', { id: 'int4 not null', d: 'timestamptz' });
+    const sink = await opened(relation, { count: 2, unit: 'year' }, []);
+    const table = `${fixture.landing}.${relation.name}`;
+    const [settings] = await fixture.query<{ engine: string }>(
+      `select engine_full as engine from system.tables where database = '${fixture.landing}' and name = '${relation.name}'`,
+    );
+    // In seconds: together with what old parts and a busy pool take, less than a day.
+    expect(Number(/merge_with_ttl_timeout = (\d+)/.exec(settings!.engine)![1])).toBeLessThanOrEqual(
+      20 * 3600,
+    );
+    await fixture.query(`alter table ${table} modify setting merge_with_ttl_timeout = 0`);
+    await apply(sink, {
+      commitLsn: 0x2000n,
+      changes: [OLD, FRESH].map((d, id) => ({ op: 'insert', relation, row: { id: `${id}`, d } })),
+    });
+    await expect.poll(() => stored(relation), { timeout: 30_000 }).toEqual({ 1: 1 });
+  });
+
+  it('nothing is removed that can still be seen: the cut-off comes to the microsecond, and the TTL after it', async () => {
+    const relation = relationOf('public.fraction', { id: 'int4 not null', d: 'timestamptz' });
+    await opened(relation, { count: 2, unit: 'year' }, [{ id: '1', d: '2030-01-01 00:00:00.999999+00' }]);
+    const [part] = await fixture.query<{ ttl: string }>(
+      `select toString(toTimeZone(delete_ttl_info_min, 'UTC')) as ttl from system.parts
+        where active and database = '${fixture.landing}' and table = 'fraction'`,
+    );
+    expect(part!.ttl > '2032-01-01 00:00:00').toBe(true);
+  });
+
+  it('quarantine expires by the same rule as the view, whatever date cannot be held', async () => {
+    const texts = [
+      '2001-02-28 10:11:12.5+00',
+      '2024-02-29',
+      '1900-01-01 00:00:00',
+      '2024-08-31 23:59:59.999999+00',
+      '2104-12-31',
+      '2298-12-31',
+    ];
+    for (const keep of [
+      { count: 2, unit: 'year' },
+      { count: 6, unit: 'month' },
+      { count: 40, unit: 'day' },
+    ] as Keep[]) {
+      for (const text of texts) {
+        const [row] = await fixture.query<{ at: string }>(
+          `select toString(${expiresAt({ column: 'd', keep })}) as at from (select toDateTime64('${text.replace('+00', '')}', 6, 'UTC') as d)`,
+        );
+        expect(expiryOf(keep, text), `${text} + ${keep.count} ${keep.unit}`).toBe(row!.at);
+      }
+    }
+    const keep = { count: 2, unit: 'year' } as const;
+    for (const never of [null, undefined, 'infinity', '294276-12-31 00:00:00+00'])
+      expect(expiryOf(keep, never)).toMatch(/^2299/);
+    for (const past of ['-infinity', '4713-01-01 00:00:00+00 BC', '0044-03-15'])
+      expect(expiryOf(keep, past)).toMatch(/^1970-01-02/);
+  });
+
+  it('a purge finds what only a lightweight delete hides, and what a stage or a mart without dates holds', async () => {
+    const relation = relationOf('public.held', { id: 'int4 not null', d: 'timestamptz' });
+    const sink = await opened(relation, { count: 2, unit: 'year' }, []);
+    const { landing, database } = fixture;
+    await fixture.query(`system stop ttl merges ${landing}.held`);
+    await fixture.query(
+      `create table ${database}.held_keys (id Int32, _version UInt128) engine = ReplacingMergeTree order by (id, _version)`,
+    );
+    await fixture.query(
+      `create materialized view ${database}.held_feed to ${database}.held_keys as select id, _version from ${landing}.held`,
+    );
+    await fixture.query(
+      `create materialized view ${database}.held_days_feed engine = MergeTree order by tuple() as select toDate(d) as day from ${landing}.held where d is not null`,
+    );
+    await apply(sink, {
+      commitLsn: 0x2000n,
+      changes: [OLD, OLD, FRESH].map((d, id) => ({ op: 'insert', relation, row: { id: `${id}`, d } })),
+    });
+    await sink.saveCheckpoint({
+      identity: { systemIdentifier: '1', timeline: 1, database: 'd' },
+      slot: 's',
+      appliedLsn: 0x3000n,
+      committedAtUs: null,
+      exact: [],
+      lagMs: null,
+    });
+    await fixture.query(`create table ${landing}._walhouse_next_held as ${landing}.held`);
+    await fixture.query(`system stop ttl merges ${landing}._walhouse_next_held`);
+    await fixture.query(`insert into ${landing}._walhouse_next_held select * from ${landing}.held`);
+    await fixture.query(`delete from ${landing}.held where id = 0`);
+    const { holders } = await purge({
+      client: fixture.client,
+      database,
+      tables: new Map([[relation.id, { column: 'd', keep: { count: 2, unit: 'year' } }]]),
+    });
+    const found = holders.map(({ name, before, after, unproven }) => [name.replace(database, ''), before.versions, after.versions, unproven !== null]); // prettier-ignore
+    expect(found).toEqual(
+      expect.arrayContaining([
+        ['_landing.held', 2, 0, false],
+        ['_landing._walhouse_next_held', 2, 0, false],
+        ['.held_keys', 2, 0, false],
+        [expect.stringContaining('.inner'), 0, 0, true],
+      ]),
+    );
+    expect(isProven(holders)).toBe(false);
+    expect(await stored(relation)).toEqual({ 2: 1 });
   });
 
   it('needs replica identity FULL and a date', async () => {
