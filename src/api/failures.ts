@@ -47,6 +47,21 @@ export function answerUnknown(routes: readonly RouteName[]): NotFoundHandler<Api
   };
 }
 
+/** The 409 for an order that this instance does not take. `writer`: the one that does, where it is known. */
+export function notTheWriter(state: string, writer: string | null): Problem {
+  return new Problem({
+    status: 409,
+    kind: 'not_the_writer',
+    title: 'This instance changes nothing.',
+    detail: `It is ${state}: it reads what another instance stores.`,
+    fix:
+      writer === null
+        ? 'send it to the instance that streams, once there is one: walhouse run'
+        : `send it to the instance that streams: ${writer}`,
+    extra: { writer },
+  });
+}
+
 function unknownPath(): Problem {
   return new Problem({
     status: 404,

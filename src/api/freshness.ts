@@ -38,16 +38,20 @@ export function behind(minLsn: Lsn, applied: AppliedPosition, waitedMs: number):
 }
 
 /** Throws a 503 when what is known is older than the caller accepts. */
-export function refuseOlder(lagMs: number, maxLagMs: number | undefined): void {
-  if (maxLagMs === undefined || lagMs <= maxLagMs) return;
+export function refuseOlder(lagMs: number | null, maxLagMs: number | undefined): void {
+  if (maxLagMs === undefined || (lagMs !== null && lagMs <= maxLagMs)) return;
   throw new Problem({
     status: 503,
     kind: 'lag_too_high',
     title: NOT_YET,
-    detail: `What is known is ${Math.round(lagMs)} ms old; at most ${maxLagMs} ms were asked for.`,
+    detail: `${
+      lagMs === null
+        ? 'How old what is known is, is not known.'
+        : `What is known is ${Math.round(lagMs)} ms old.`
+    } At most ${maxLagMs} ms were asked for.`,
     fix: 'ask again, or with a larger max_lag_ms; GET /v1/replication says how far behind replication is',
     retryAfterMs: 1000,
-    extra: { lag_ms: Math.round(lagMs) },
+    extra: { lag_ms: lagMs === null ? null : Math.round(lagMs) },
   });
 }
 

@@ -6,8 +6,16 @@ export interface AppliedPosition {
   readonly lsn: Lsn;
   /** When the newest of them was committed, on the source's clock; null where none is known. May have a fraction. */
   readonly committedAtMs: number | null;
-  /** How long ago, at the time of the call, `lsn` was known to be all there was. Grows while the source is away. */
-  readonly lagMs: number;
+  /**
+   * How long ago, at the time of the call, `lsn` was known to be all there was. Grows while the source is away; null where it was never
+   * known.
+   */
+  readonly lagMs: number | null;
+  /**
+   * Until then, on `performance.now()`'s clock, nobody can have made it untrue: an answer that arrives later may be of a table that
+   * was replaced meanwhile, and is thrown away. For ever where it is left out.
+   */
+  readonly goodUntilMs?: number;
 }
 
 /** Why there is no position to answer at, as a person should read it. */

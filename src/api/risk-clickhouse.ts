@@ -102,10 +102,13 @@ export class ClickHouseRisk implements RiskReader {
     applied: AppliedPosition | null,
   ): Promise<RiskResult> {
     if (applied === null) throw unavailable(this.#options.positions);
+    refuseLate(applied);
     const takenAtMs = this.#now();
     const window = windowUntil(to ?? newestEnd(takenAtMs, applied));
     const merchants = new Map<bigint, MerchantNumbers>();
-    for (const row of await this.#rows(ids, window, applied, cost, signal)) {
+    const rows = await this.#rows(ids, window, applied, cost, signal);
+    refuseLate(applied);
+    for (const row of rows) {
       merchants.set(BigInt(row.merchant_id), {
         rejectedCount: Number(row.rejected_count),
         rejectedAmount: row.rejected_amount,
@@ -158,6 +161,19 @@ export class ClickHouseRisk implements RiskReader {
       fix: 'ask for a later "at"',
     });
   }
+}
+
+/** After so long what an answer is read from may have been replaced: nobody could say which position it is of. */
+function refuseLate({ goodUntilMs }: AppliedPosition): void {
+  if (goodUntilMs === undefined || performance.now() <= goodUntilMs) return;
+  throw new Problem({
+    status: 503,
+    kind: 'position_expired',
+    title: 'No true answer can be given at the moment.',
+    detail: 'ClickHouse is so slow that it cannot be said which position an answer would be of.',
+    fix: 'ask again; see system.processes for what keeps ClickHouse busy',
+    retryAfterMs: 1000,
+  });
 }
 
 /** The 503 that says why there is no position to answer at. */

@@ -112,6 +112,7 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
       try {
         await control[verb]();
       } catch (error) {
+        if (error instanceof Problem) throw error;
         throw new Problem({
           status: 409,
           kind: 'not_now',

@@ -111,12 +111,13 @@ async function answer(
     throw behind(query.min_lsn, result.applied, query.wait_ms ?? 0);
   }
   // What was fresh when it was read has aged while ClickHouse worked.
-  const lagMs = Math.max(0, Math.round(result.applied.lagMs + now() - result.takenAtMs));
+  const before = result.applied.lagMs;
+  const lagMs = before === null ? null : Math.max(0, Math.round(before + now() - result.takenAtMs));
   refuseOlder(lagMs, query.max_lag_ms);
   return { result, shared: sharedPart(result, lagMs) };
 }
 
-function sharedPart({ window, applied }: RiskResult, lagMs: number) {
+function sharedPart({ window, applied }: RiskResult, lagMs: number | null) {
   return {
     window: { from: formatTimestamp(window.fromUs), to: formatTimestamp(window.toUs) },
     as_of: {

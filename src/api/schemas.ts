@@ -2,7 +2,7 @@ import { z } from '@hono/zod-openapi';
 import { parseLsn, type Lsn } from '../pipeline/lsn.js';
 import { REPAIR_KEYS_MAX } from '../pipeline/repairs.js';
 import { STATES } from '../pipeline/state.js';
-import { TABLE_STATES, type StatusDocument } from '../ops/status.js';
+import { TABLE_STATES, VERIFY_VERDICTS, type StatusDocument } from '../ops/status.js';
 import { parseInt64 } from './int64.js';
 import { parseTimestamp, type Micros } from './timestamp.js';
 
@@ -126,11 +126,11 @@ export const AsOf = z
   .object({
     lsn,
     committed_at: timestamp.nullable(),
-    lag_ms: z.number().int(),
+    lag_ms: z.number().int().nullable(),
   })
   .openapi('AsOf', {
     description:
-      'The answer is what SQL on Postgres would have given at `lsn`. `committed_at` is when the newest transaction before it was committed, and `lag_ms` how long ago, when the answer left, it was known to be all there was.',
+      'The answer is what SQL on Postgres would have given at `lsn`. `committed_at` is when the newest transaction before it was committed, and `lag_ms` how long ago, when the answer left, it was known to be all there was; null where that was never known.',
   });
 
 export const MerchantRisk = z
@@ -174,12 +174,32 @@ const TableStatus = z
         seconds_left: z.number().nullable(),
       })
       .nullable(),
+    verify: z
+      .object({
+        at: timestamp.nullable(),
+        position: lsn.nullable(),
+        verdict: z.enum(VERIFY_VERDICTS),
+        differences: z.number().int().nullable(),
+        complete: z.boolean(),
+        error: ErrorParts.nullable(),
+      })
+      .nullable()
+      .openapi({
+        description:
+          'What the comparison in the background found last of the table and the marts that it feeds; null while it is not configured.',
+      }),
   })
   .openapi('TableStatus');
 
+const InstanceState = z.enum([...STATES, 'api_only']);
+
 export const Status = z
   .object({
-    state: z.enum(STATES),
+    state: InstanceState,
+    writer: z.string().nullable().openapi({
+      example: 'db1:4711 http://127.0.0.1:8080',
+      description: 'The instance that writes, or did so last: host, process and address of its API.',
+    }),
     applied_lsn: lsn.nullable(),
     confirmed_lsn: lsn.nullable(),
     source_lsn: lsn.nullable(),
@@ -221,7 +241,7 @@ export const RepairedRows = z
   .openapi('RepairedRows');
 
 export const Health = z
-  .object({ status: z.enum(['ok', 'failing']), state: z.enum(STATES), kind: z.string().optional() })
+  .object({ status: z.enum(['ok', 'failing']), state: InstanceState, kind: z.string().optional() })
   .openapi('Health');
 
 export const ProblemDocument = z

@@ -93,7 +93,7 @@ async function runDemo(
   void service.finished.catch(() => {}).finally(() => (finished = true));
   cleanUp.push(() => service.close());
   say('copying them into ClickHouse from the slot’s snapshot');
-  while (!service.replicator.consistent) {
+  while (service.replicator?.consistent === false) {
     if (stop.aborted) return 0;
     if (finished) await service.finished;
     await sleep(20);
@@ -173,7 +173,7 @@ function tellWhereToLook(
 }
 
 function tellProgress(service: Service): void {
-  const { progress, tables, state } = service.replicator;
+  const { progress, tables, state } = service.replicator!;
   const rows = [...tables.values()].reduce((sum, table) => sum + table.rowsApplied, 0);
   say(`${state}, ${progress.lagMs ?? '?'} ms behind, ${rows.toLocaleString('en')} rows and changes applied`);
 }

@@ -22,12 +22,15 @@ program
   .command('run')
   .description('the service: snapshot what is new, stream, serve the API')
   .addOption(configOption)
-  .action(async (options: { config: string }) => {
+  .option('--api-only', 'serve the API from what another instance stores, and write nothing on either side')
+  .action(async (options: { config: string; apiOnly?: boolean }) => {
     const { run } = await import('./run.js');
     const spec = process.env['WALHOUSE_FAILPOINT'];
     if (spec !== undefined && spec !== '') armFailpoint(spec);
     const log = pino({ name: 'walhouse', level: process.env['WALHOUSE_LOG_LEVEL'] ?? 'info' });
-    process.exitCode = await run(loadConfig(options.config, process.env), log);
+    process.exitCode = await run(loadConfig(options.config, process.env), log, {
+      apiOnly: options.apiOnly === true,
+    });
   });
 
 program

@@ -6,11 +6,15 @@ import { startService } from './service.js';
 const LEAVE_MS = 30_000;
 
 /**
- * `walhouse run`: the service, until SIGTERM or SIGINT. Resolves to the exit code.
+ * `walhouse run`: the service, until SIGTERM or SIGINT; with `apiOnly` its API alone. Resolves to the exit code.
  * @throws WalhouseError when it is refused at start.
  */
-export async function run(config: Config, log: Log): Promise<number> {
-  const service = await startService(config, log);
+export async function run(
+  config: Config,
+  log: Log,
+  options: { readonly apiOnly: boolean } = { apiOnly: false },
+): Promise<number> {
+  const service = await startService(config, log, options);
   let leaving = false;
   const leave = (signal: NodeJS.Signals): void => {
     if (leaving) return;

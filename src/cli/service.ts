@@ -1,19 +1,26 @@
 import { readFileSync } from 'node:fs';
+import { hostname } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { createApi } from '../api/api.js';
 import { parseKeys } from '../api/keys.js';
 import type { Positions } from '../api/positions.js';
+import { notTheWriter } from '../api/failures.js';
 import { ClickHouseRisk } from '../api/risk-clickhouse.js';
 import { serveApi } from '../api/serve.js';
 import { positionsOf } from '../ops/positions.js';
+import { SourceSightings } from '../ops/source-sightings.js';
+import type { StatusDocument } from '../ops/status.js';
 import { statusOf } from '../ops/status-of.js';
+import { StoredPositions } from '../ops/stored-positions.js';
 import type { Log } from '../pipeline/log.js';
 import { Replicator } from '../pipeline/replicator.js';
 import type { Sink } from '../pipeline/sink.js';
+import type { Source } from '../pipeline/source.js';
 import { createSinkClient } from '../sink/client.js';
 import { loadMarts } from '../sink/marts.js';
 import { openSink } from '../sink/sink.js';
 import { openSource } from '../source/source.js';
+import { backgroundVerify } from './background-verify.js';
 import { listenAddress, type Config } from './config.js';
 
 /** A batch goes at the latest when it holds this much; the next fills meanwhile. */
@@ -27,57 +34,84 @@ const RISK_TABLES = ['public.merchants', PAYMENTS];
 export interface Service {
   /** Where the API listens. */
   readonly url: string;
-  readonly replicator: Replicator;
+  /** null in an instance that only reads. */
+  readonly replicator: Replicator | null;
   /** Resolves after `close`; rejects when the service was refused before it ever streamed. */
   readonly finished: Promise<void>;
   /** Finishes what it took on, confirms it, and stops. */
   close(): Promise<void>;
 }
 
-/** Puts the rooms together as the configuration says. The API listens at once and answers 503 until it knows better. */
-export async function startService(config: Config, log: Log): Promise<Service> {
+/**
+ * Puts the rooms together as the configuration says. The API listens at once and answers 503 until it knows better. With `apiOnly`
+ * it reads what another instance stores, and writes nothing on either side.
+ */
+export async function startService(
+  config: Config,
+  log: Log,
+  options: { readonly apiOnly?: boolean } = {},
+): Promise<Service> {
   const keys = parseKeys(config.api.keys ?? '');
   const client = createSinkClient(config.sink.url);
   // Questions must not queue behind inserts.
   const askClient = createSinkClient(config.sink.url);
   const sink = makeSink(config, client, log);
-  const replicator = new Replicator({
-    openSource: () => openSource({
-        ...config.source,
-        tables: Object.keys(config.tables),
-        selections: config.tables,
-        log,
-      }),
-    sink,
-    slot: config.source.slot,
-    limits: LIMITS,
+  const configured = Object.keys(config.tables);
+  const connect = (): Promise<Source> =>
+    openSource({ ...config.source, tables: configured, selections: config.tables, log });
+  const replicator =
+    options.apiOnly === true
+      ? null
+      : new Replicator({ openSource: connect, sink, slot: config.source.slot, limits: LIMITS, log });
+  const stored = new StoredPositions({ sink, log });
+  const sightings = new SourceSightings({
+    openSource: connect,
+    progress: stored.progress,
+    isWanted: () => replicator === null || replicator.state === 'standby',
     log,
   });
-  const positions = positionsOf(replicator, config.marts.includes('payments') ? RISK_TABLES : undefined);
+  const tables = config.marts.includes('payments') ? RISK_TABLES : configured;
+  const positions = positionsOf({ replicator, stored, tables });
+  /** What changes something is done by the instance that streams. */
+  const streaming = (): Replicator => {
+    if (replicator !== null && replicator.state !== 'standby') return replicator;
+    throw notTheWriter(replicator === null ? 'api_only' : 'standby', stored.owner?.instance ?? null);
+  };
+  const status = (): StatusDocument =>
+    statusOf({ replicator, stored, sink, tables: configured, verified: background?.results });
+  const background = replicator === null ? null : backgroundVerify(config, replicator, status, log);
   const api = createApi({
     risk: riskReader(config, askClient, positions),
     positions,
-    status: () => statusOf(replicator, sink),
+    status,
     control: {
       async resync(table) {
         if (!Object.hasOwn(config.tables, table)) return false;
-        await replicator.resync([table], false);
+        await streaming().resync([table], false);
         return true;
       },
       async repair(table, keys) {
-        return Object.hasOwn(config.tables, table) ? replicator.repair(table, keys) : null;
+        return Object.hasOwn(config.tables, table) ? streaming().repair(table, keys) : null;
       },
-      resyncAll: () => replicator.resync(Object.keys(config.tables), true),
-      pause: () => replicator.pause(),
-      resume: () => replicator.resume(),
+      resyncAll: async () => streaming().resync(configured, true),
+      pause: async () => streaming().pause(),
+      resume: () => streaming().resume(),
     },
     keys,
     log,
   });
   const server = await serveApi(api, listenAddress(config.api.listen));
   log.info({ url: server.url }, 'the API listens');
-  const finished = replicator.run().finally(async () => {
+  stored.start();
+  sightings.start();
+  background?.start();
+  const reading = new AbortController();
+  const running = replicator === null ? untilAborted(reading.signal) : replicator.run();
+  const finished = running.finally(async () => {
     await server.close();
+    await background?.close();
+    await sightings.close();
+    await stored.close();
     await sink.close();
     await client.close();
     await askClient.close();
@@ -88,7 +122,9 @@ export async function startService(config: Config, log: Log): Promise<Service> {
     finished,
     async close() {
       await server.close();
-      await replicator.close();
+      await background?.close();
+      await replicator?.close();
+      reading.abort();
       await finished;
     },
   };
@@ -102,7 +138,12 @@ export function makeSink(config: Config, client: ReturnType<typeof createSinkCli
     tables: new Map(Object.entries(config.tables)),
     marts: loadMarts(SQL, config.marts),
     log,
+    instance: `${hostname()}:${process.pid} http://${config.api.listen}`,
   });
+}
+
+function untilAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
 
 function riskReader(config: Config, client: ReturnType<typeof createSinkClient>, positions: Positions) {

@@ -1,34 +1,93 @@
 import type { WalhouseError } from '../pipeline/errors.js';
 import { formatLsn, type Lsn } from '../pipeline/lsn.js';
 import type { Replicator } from '../pipeline/replicator.js';
-import type { Sink } from '../pipeline/sink.js';
+import type { Sink, StoredState } from '../pipeline/sink.js';
 import { snapshotProgress, type TableReport } from '../pipeline/table-report.js';
-import type { StatusDocument, StatusError, TableStatus } from './status.js';
+import type { StatusDocument, StatusError, TableStatus, VerifyStatus } from './status.js';
+import type { StoredPositions } from './stored-positions.js';
 
-/** How replication stands now, as the API, the command line and the dashboard show it. */
-export function statusOf(replicator: Replicator, sink: Sink, nowMs: number = Date.now()): StatusDocument {
-  const { progress, waiting } = replicator;
+export interface StatusOptions {
+  /** null in an instance that only reads. */
+  readonly replicator: Replicator | null;
+  readonly stored: StoredPositions;
+  readonly sink: Sink;
+  /** As configured. */
+  readonly tables: readonly string[];
+  /** What the comparison in the background found. */
+  readonly verified?: ReadonlyMap<string, VerifyStatus> | undefined;
+}
+
+/** What a table's stored state is called where nothing more is known of it. */
+const BY_STORED_STATE: Readonly<Record<StoredState, TableStatus['state']>> = {
+  snapshotting: 'snapshotting',
+  streaming: 'streaming',
+  resync: 'resyncing',
+  switching: 'resyncing',
+  stopped: 'stopped',
+};
+
+/**
+ * How replication stands now, as the API, the command line and the dashboard show it: of the instance that writes what it knows itself,
+ * of any other what it finds stored.
+ */
+export function statusOf(options: StatusOptions, nowMs: number = Date.now()): StatusDocument {
+  const { replicator, stored } = options;
+  const writer = stored.owner?.instance ?? null;
+  if (replicator === null) return { state: 'api_only', writer, ...statusOfStored(options) };
+  const { state, waiting } = replicator;
+  const retryAt = waiting === null ? null : new Date(waiting.untilMs).toISOString();
+  const ofWriting =
+    state === 'standby' || (state === 'starting' && replicator.progress.durable === null)
+      ? statusOfStored(options)
+      : statusOfWriter(options, replicator, nowMs);
+  return { state, writer, ...ofWriting, error: errorStatus(replicator.error), retry_at: retryAt };
+}
+
+type Standing = Omit<StatusDocument, 'state' | 'writer'>;
+
+function statusOfWriter({ sink, verified }: StatusOptions, replicator: Replicator, nowMs: number): Standing {
   const quarantined = sink.quarantined();
   const tables: Record<string, TableStatus> = {};
   for (const [id, table] of replicator.tables)
-    tables[id] = tableStatus(table, quarantined.get(id) ?? 0, nowMs);
+    tables[id] = {
+      ...tableStatus(table, quarantined.get(id) ?? 0, nowMs),
+      verify: verified?.get(id) ?? null,
+    };
+  return { ...progressOf(replicator), tables, error: null, retry_at: null };
+}
+
+function statusOfStored({ stored, sink, tables: configured }: StatusOptions): Standing {
+  const quarantined = sink.quarantined();
+  const tables: Record<string, TableStatus> = {};
+  for (const id of configured) {
+    const state = stored.tables.find((table) => table.id === id)?.state;
+    tables[id] = {
+      state: state === undefined ? 'waiting' : BY_STORED_STATE[state],
+      rows_applied: 0,
+      quarantined: quarantined.get(id) ?? 0,
+      error: null,
+      snapshot: null,
+      verify: null,
+    };
+  }
+  return { ...progressOf(stored), tables, error: errorStatus(stored.failure), retry_at: null };
+}
+
+function progressOf({ progress }: Pick<StoredPositions, 'progress'>) {
   return {
-    state: replicator.state,
     applied_lsn: lsnText(progress.durable),
     confirmed_lsn: lsnText(progress.confirmed),
     source_lsn: lsnText(progress.sourceEnd),
     lag_bytes: progress.lagBytes === null ? null : Number(progress.lagBytes),
     lag_ms: progress.lagMs,
-    tables,
-    error: errorStatus(replicator.error),
-    retry_at: waiting === null ? null : new Date(waiting.untilMs).toISOString(),
   };
 }
 
-function tableStatus(table: TableReport, quarantined: number, nowMs: number): TableStatus {
+function tableStatus(table: TableReport, quarantined: number, nowMs: number): Omit<TableStatus, 'verify'> {
   const progress = table.snapshot === null ? null : snapshotProgress(table.snapshot, nowMs);
   return {
-    state: table.state,
+    // Rows of a moment ago are on their way beside the stream, as they are while a table is copied.
+    state: table.repairing && table.state === 'streaming' ? 'resyncing' : table.state,
     rows_applied: table.rowsApplied + (progress?.rows ?? 0),
     quarantined,
     error: errorStatus(table.error),

@@ -16,8 +16,24 @@ export interface SnapshotStatus {
   readonly seconds_left: number | null;
 }
 
-/** `waiting` for its snapshot to begin; `resyncing` while a new copy is made beside the one that goes on; `stopped` on an error of its own while others go on. */
+/** `waiting` for its snapshot to begin; `resyncing` while a new copy is made beside the one that goes on, or rows are repaired; `stopped` on an error of its own while others go on. */
 export const TABLE_STATES = ['waiting', 'snapshotting', 'streaming', 'resyncing', 'stopped'] as const;
+
+export const VERIFY_VERDICTS = ['equal', 'different', 'quarantined', 'unchecked', 'not_compared'] as const;
+
+/** What the comparison in the background found last of a table and the marts that it feeds. */
+export interface VerifyStatus {
+  /** When it was last compared, RFC 3339, and where; null before the first time. */
+  readonly at: string | null;
+  readonly position: string | null;
+  /** `not_compared`: the last attempt failed, see `error`; everything else is of the one before. */
+  readonly verdict: (typeof VERIFY_VERDICTS)[number];
+  /** Rows that are missing, wrong or too much. */
+  readonly differences: number | null;
+  /** False when there are at least so many. */
+  readonly complete: boolean;
+  readonly error: StatusError | null;
+}
 
 export interface TableStatus {
   readonly state: (typeof TABLE_STATES)[number];
@@ -28,6 +44,8 @@ export interface TableStatus {
   readonly error: StatusError | null;
   /** While `state` is `snapshotting`. */
   readonly snapshot: SnapshotStatus | null;
+  /** null while `verify` is not configured, or has not come to it. */
+  readonly verify: VerifyStatus | null;
 }
 
 /**
@@ -35,7 +53,10 @@ export interface TableStatus {
  * Positions are WAL positions as Postgres writes them, null before they are known.
  */
 export interface StatusDocument {
-  readonly state: State;
+  /** Of this instance; `api_only`: it was told to read and not to stream. */
+  readonly state: State | 'api_only';
+  /** The instance that writes, or did so last: host, process and address of its API. */
+  readonly writer: string | null;
   /** Every transaction whose commit starts before it is in ClickHouse. */
   readonly applied_lsn: string | null;
   /** What Postgres has been told it may forget. */

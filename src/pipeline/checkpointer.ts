@@ -69,6 +69,7 @@ export class Checkpointer {
       const checkpoint = this.#wanted;
       this.#wanted = null;
       try {
+        failpoint('before_checkpoint');
         await this.#sink.saveCheckpoint(checkpoint);
       } catch (error) {
         if (!(error instanceof WalhouseError) || error.policy !== 'retry') {

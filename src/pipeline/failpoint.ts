@@ -13,24 +13,34 @@ export const FAILPOINTS = [
   'before_switch',
   'between_switches',
   'after_switch',
+  'before_checkpoint',
+  'before_truncate',
+  'before_view',
+  'before_mart',
 ] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
 
-let armed: { name: Failpoint; passes: number } | null = null;
+let armed: { name: Failpoint; passes: number; signal: 'SIGKILL' | 'SIGSTOP' } | null = null;
 
-/** Dies with SIGKILL here when a test armed this point; otherwise one comparison with null. */
+/** Dies or falls asleep here when a test armed this point; otherwise one comparison with null. */
 export function failpoint(name: Failpoint): void {
   if (armed === null || armed.name !== name) return;
   armed.passes -= 1;
-  if (armed.passes <= 0) process.kill(process.pid, 'SIGKILL');
+  if (armed.passes > 0) return;
+  const { signal } = armed;
+  armed = null;
+  process.kill(process.pid, signal);
 }
 
-/** Arms one point: `name`, or `name:3` to die at the third pass. Throws on a name that is none. */
+/**
+ * Arms one point: `name` to die there with SIGKILL, `name:3` to die at the third pass, `name:3:stop` to be stopped there with SIGSTOP, until
+ * somebody sends SIGCONT. Throws on a name that is none.
+ */
 export function armFailpoint(spec: string): void {
-  const [text, passes = '1'] = spec.split(':');
+  const [text, passes = '1', how = 'kill'] = spec.split(':');
   const name = FAILPOINTS.find((known) => known === text);
-  if (name === undefined || !/^[1-9][0-9]{0,8}$/.test(passes)) {
+  if (name === undefined || !/^[1-9][0-9]{0,8}$/.test(passes) || !/^(kill|stop)$/.test(how)) {
     throw new Error(`not a failpoint: ${spec}; there are ${FAILPOINTS.join(', ')}`);
   }
-  armed = { name, passes: Number(passes) };
+  armed = { name, passes: Number(passes), signal: how === 'kill' ? 'SIGKILL' : 'SIGSTOP' };
 }

@@ -73,7 +73,7 @@ export class Progress {
   advance(lsn: Lsn, committedAtUs: bigint | null): void {
     if (committedAtUs !== null && (this.#committedAtUs === null || committedAtUs > this.#committedAtUs)) {
       this.#committedAtUs = committedAtUs;
-      this.#freshen(Number(committedAtUs / 1000n));
+      this.freshen(Number(committedAtUs / 1000n));
     }
     if (this.#durable !== null && lsn <= this.#durable) return;
     this.#durable = lsn;
@@ -103,6 +103,17 @@ export class Progress {
     this.#sightings.push({ lsn, atMs });
     if (this.#sightings.length > SIGHTINGS_MAX) this.#sightings.shift();
     this.#settle();
+  }
+
+  /** Where the source's WAL ends is not known any more. */
+  unsighted(): void {
+    this.#sourceEnd = null;
+    this.#sightings = [];
+  }
+
+  /** At `atMs` on our clock, what is durable now was all there was. */
+  freshen(atMs: number): void {
+    if (this.#freshAtMs === null || atMs > this.#freshAtMs) this.#freshAtMs = atMs;
   }
 
   /** Resolves true once `lsn` is durable, false when `timeoutMs` passes before or the signal is aborted. */
@@ -135,11 +146,7 @@ export class Progress {
   #settle(): void {
     if (this.#durable === null) return;
     while (this.#sightings.length > 0 && this.#sightings[0]!.lsn <= this.#durable) {
-      this.#freshen(this.#sightings.shift()!.atMs);
+      this.freshen(this.#sightings.shift()!.atMs);
     }
-  }
-
-  #freshen(atMs: number): void {
-    if (this.#freshAtMs === null || atMs > this.#freshAtMs) this.#freshAtMs = atMs;
   }
 }

@@ -1,18 +1,9 @@
 import { WalhouseError } from './errors.js';
 import { formatLsn, type Lsn } from './lsn.js';
 import type { Checkpoint } from './sink.js';
-import type { Source, SourceIdentity } from './source.js';
+import type { SourceIdentity } from './source.js';
 
 /** What an attachment is refused for, before anything is read: each would end in a gap or in two writers. */
-
-export async function refuseHeldSlot(source: Source, slot: string): Promise<void> {
-  if ((await source.slot())?.active !== true) return;
-  throw new WalhouseError('slot_in_use', {
-    what: `replication slot "${slot}" is read by another process.`,
-    why: 'Only one reader at a time may have it.',
-    fix: 'nothing, this instance takes over when the other one goes; or end the other reader',
-  });
-}
 
 export function refuseOtherCluster(checkpoint: Checkpoint | null, identity: SourceIdentity): void {
   if (checkpoint === null) return;

@@ -9,10 +9,10 @@ import { formatLsn, type Lsn } from './lsn.js';
 import { Nudge } from './nudge.js';
 import { Progress } from './progress.js';
 import { interrupted, Repairs, type RepairReport } from './repairs.js';
-import { refuseGap, refuseHeldSlot, refuseOtherCluster } from './refusals.js';
+import { refuseGap, refuseOtherCluster } from './refusals.js';
 import type { Relation } from './relation.js';
 import type { Checkpoint } from './sink.js';
-import type { Since, Source } from './source.js';
+import type { Since, Source, Turn } from './source.js';
 import { Stages } from './stages.js';
 import { next, type Event, type State } from './state.js';
 import type { TableReport } from './table-report.js';
@@ -207,11 +207,13 @@ export class Replicator {
     if (this.#state !== 'starting' && this.#state !== 'standby' && !going) this.#move('attempt');
     const source = await this.#options.openSource();
     let watch: CatalogWatch | null = null;
+    let turn: Turn | null = null;
     try {
-      const identity = await source.identify();
       // A standby touches nothing, on either side: its configuration may be another one.
-      if (!going) await refuseHeldSlot(source, this.#options.slot);
+      turn = await source.takeTurn();
       if (this.#state === 'standby') this.#move('attempt');
+      const identity = await source.identify();
+      refuseOtherCluster((await sink.stored()).checkpoint, identity);
       await sink.open();
       const checkpoint = await sink.loadCheckpoint();
       refuseOtherCluster(checkpoint, identity);
@@ -255,7 +257,10 @@ export class Replicator {
         wholeFrom,
         exact: () => this.#tables.exactAt(this.progress.durable),
         since: ({ id }) => this.#since.get(id) ?? 0n,
-        onStreaming: () => this.#stageStale(relations, stages),
+        onStreaming: () => {
+          void turn?.end();
+          this.#stageStale(relations, stages);
+        },
         progress: this.progress,
         now: this.#now,
         onChange: (relation) => this.#tables.count(relation),
@@ -294,6 +299,7 @@ export class Replicator {
       this.#repairs = null;
       this.#attach = null;
       await attach?.close();
+      await turn?.end();
       // A look at the catalog may hang on a silent network; closing the source ends it.
       const watching = watch?.close();
       await source.close();
@@ -348,7 +354,8 @@ export class Replicator {
       report.snapshot = null;
       report.error = null;
       report.exactFrom = live ? snapshotLsn : null;
-      if (attached.rebuilt) rebuilt.push(report);
+      // A mart that was made anew by a run that ended soon after may still be ahead of what is applied.
+      if (attached.rebuilt || (live && !checkpoint.exact.includes(relation.id))) rebuilt.push(report);
       this.#since.set(relation.id, live ? snapshotLsn : 'unsettled');
     }
     const slot = await source.slot();

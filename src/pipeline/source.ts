@@ -28,13 +28,13 @@ export interface Snapshot {
    */
   read(relation: Relation, reader: SnapshotReader): Promise<void>;
   /**
-   * Reads the rows of some keys, given as texts of the key's columns in its order; `onRow` as in `read`. Resolves to all those keys as
+   * Reads the rows of some keys, given as texts of the key's columns in its order; `reader` as in `read`. Resolves to all those keys as
    * Postgres prints them, whether there is a row or not.
    */
   readKeys(
     relation: Relation,
     keys: readonly (readonly string[])[],
-    onRow: (row: Tuple) => void,
+    reader: Pick<SnapshotReader, 'cut' | 'onRow'>,
   ): Promise<readonly (readonly string[])[]>;
   /** Rows according to the planner's statistics; an estimate for progress only. */
   estimateRows(relation: Relation): Promise<number>;
@@ -83,9 +83,20 @@ export interface Survey {
   readonly misPublished: readonly string[];
 }
 
+/** See `Source.takeTurn`. */
+export interface Turn {
+  /** Lets others have it. Safe to call again. */
+  end(): Promise<void>;
+}
+
 /** The Postgres side, as the pipeline sees it. */
 export interface Source {
   identify(): Promise<SourceIdentity>;
+  /**
+   * One process at a time may begin: from finding the slot free until its stream has it. Rejects with `slot_in_use` while another
+   * one has the turn or the slot. Changes nothing on the server.
+   */
+  takeTurn(): Promise<Turn>;
   /** The configured tables as the catalog describes them now; a table that is not there is a typed error. */
   relations(): Promise<readonly Relation[]>;
   /** The same table by table: those that cannot be followed come as errors, beside the others. */

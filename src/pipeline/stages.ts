@@ -6,17 +6,16 @@ import { failpoint } from './failpoint.js';
 import type { Log } from './log.js';
 import type { Lsn } from './lsn.js';
 import type { Relation } from './relation.js';
-import type { Sink } from './sink.js';
+import { QUESTION_MS, type Sink } from './sink.js';
 import type { Source } from './source.js';
 import { copyTable } from './table-copy.js';
 import type { TableReport } from './table-report.js';
 
-/**
- * A question that took its position before a snapshot's consistent point may still be on its way to ClickHouse for so long; the new
- * mart could not answer it.
- */
-const QUESTION_MS = 2_500;
+/** Between the end of the time for which a stored position may be used and what makes it untrue. */
+const MARGIN_MS = 100;
 const WAIT_MS = 1_000;
+/** The longest wait until a copy that failed is tried again. */
+const AGAIN_MS_MAX = 30_000;
 
 export interface StagesOptions {
   readonly sink: Sink;
@@ -36,6 +35,12 @@ interface Wanted {
   readonly live: boolean;
 }
 
+interface Queued extends Wanted {
+  readonly backoff: Backoff;
+  /** After a failure. */
+  notBeforeMs: number;
+}
+
 /**
  * Snapshots while streaming: for tables that were added, that are to be resynced, or whose columns have changed. One after the other:
  *
@@ -48,7 +53,8 @@ interface Wanted {
 export class Stages {
   readonly #options: StagesOptions;
   readonly #stopping = new AbortController();
-  readonly #queue: Wanted[] = [];
+  #queue: Queued[] = [];
+  #arrived = new AbortController();
   #working: Promise<void> | null = null;
 
   constructor(options: StagesOptions) {
@@ -58,9 +64,9 @@ export class Stages {
   begin(wanted: Wanted): void {
     if (this.#stopping.signal.aborted || this.#queue.some(({ relation }) => relation === wanted.relation))
       return;
-    // Known from now on, though others may come before it.
-    if (wanted.live) wanted.report.state = 'resyncing';
-    this.#queue.push(wanted);
+    const backoff = new Backoff({ firstMs: 200, longestMs: AGAIN_MS_MAX });
+    this.#queue.push({ ...wanted, backoff, notBeforeMs: 0 });
+    this.#arrived.abort();
     this.#working ??= this.#work().finally(() => (this.#working = null));
   }
 
@@ -68,50 +74,72 @@ export class Stages {
   async close(): Promise<void> {
     this.#stopping.abort();
     this.#queue.length = 0;
+    this.#arrived.abort();
     await this.#working;
   }
 
+  /** One that fails is put off, and the next has its turn. */
   async #work(): Promise<void> {
-    for (let wanted = this.#queue[0]; wanted !== undefined; wanted = this.#queue[0]) {
+    for (let next = await this.#next(); next !== null; next = await this.#next()) {
+      const queued = next;
       try {
-        await this.#patiently(wanted);
+        while (!(await this.#stage(queued))) {
+          this.#options.log.info(
+            { table: queued.relation.id },
+            'the snapshot begins again: the table was truncated',
+          );
+        }
+        this.#queue = this.#queue.filter((other) => other !== queued);
       } catch (error) {
         if (this.#stopping.signal.aborted || error instanceof HoldInterrupted) return;
-        wanted.report.snapshot = null;
+        queued.report.snapshot = null;
+        if (this.#putOff(queued, error)) continue;
         // What was half done is settled by the next attachment.
         this.#options.attachment().fail(error);
         return;
       }
-      this.#queue.shift();
     }
   }
 
-  /** Tries again while what failed passes by itself; the stream goes on meanwhile. */
-  async #patiently(wanted: Wanted): Promise<void> {
-    const backoff = new Backoff({ firstMs: 200, longestMs: 10_000 });
+  /** Waits for the one that is due first; null when there is none. */
+  async #next(): Promise<Queued | null> {
     for (;;) {
-      try {
-        while (!(await this.#stage(wanted))) {
-          this.#options.log.info(
-            { table: wanted.relation.id },
-            'the snapshot begins again: the table was truncated',
-          );
-        }
-        return;
-      } catch (error) {
-        if (!(error instanceof WalhouseError) || error.policy !== 'retry' || error instanceof SwitchFailed)
-          throw error;
-        this.#stopping.signal.throwIfAborted();
-        const waitMs = backoff.nextMs();
-        wanted.report.error = error;
-        this.#options.log.warn({ table: wanted.relation.id, kind: error.kind, waitMs }, error.message);
-        await sleep(waitMs, this.#stopping.signal);
-      }
+      const first = this.#queue.reduce<Queued | null>(
+        (best, queued) => (best === null || queued.notBeforeMs < best.notBeforeMs ? queued : best),
+        null,
+      );
+      if (first === null || this.#stopping.signal.aborted) return null;
+      const waitMs = first.notBeforeMs - this.#options.now();
+      if (waitMs <= 0) return first;
+      this.#arrived = new AbortController();
+      await sleep(waitMs, this.#arrived.signal);
     }
+  }
+
+  /**
+   * Whatever keeps one table from being copied is that table's own trouble: what concerns all of them, the stream and the batches find
+   * out by themselves. It is tried again for ever, and status says why. False where nothing is known of what is half done.
+   */
+  #putOff(queued: Queued, error: unknown): boolean {
+    if (!(error instanceof WalhouseError) || error instanceof SwitchFailed) return false;
+    if (error.policy === 'stand_by' || error.kind === 'internal') return false;
+    const { relation, report, live, backoff } = queued;
+    const waitMs = backoff.nextMs();
+    queued.notBeforeMs = this.#options.now() + waitMs;
+    const isNew = report.error?.message !== error.message;
+    report.error = error;
+    const told = { table: relation.id, kind: error.kind, waitMs };
+    if (error.policy === 'retry') {
+      this.#options.log.warn(told, error.message);
+      return true;
+    }
+    if (!live) report.state = 'stopped';
+    if (isNew) this.#options.log.error(told, error.message);
+    return true;
   }
 
   /** False when the snapshot has to begin again. */
-  async #stage({ relation, report, live }: Wanted): Promise<boolean> {
+  async #stage({ relation, report, live }: Queued): Promise<boolean> {
     const { sink, source, now, log, settle, waitFor } = this.#options;
     const { signal } = this.#stopping;
     report.state = live ? 'resyncing' : 'snapshotting';
@@ -139,7 +167,11 @@ export class Stages {
     failpoint('stage_filled');
     if (sink.stageSpoilt(relation)) return false;
     while (!(await waitFor(consistentPoint, WAIT_MS, signal))) signal.throwIfAborted();
-    if (sink.stageHasMarts(relation)) await sleep(QUESTION_MS, signal);
+    if (sink.stageHasMarts(relation)) {
+      // Readers take their positions from what is stored, some of them a moment ago, and the new mart cannot answer at older ones.
+      await this.#options.attachment().flushCheckpoint();
+      await sleep(QUESTION_MS + MARGIN_MS, signal);
+    }
     signal.throwIfAborted();
     return this.#options.attachment().applier.hold(async () => {
       signal.throwIfAborted();

@@ -16,6 +16,9 @@ interface Row {
   readonly age_ms: number;
 }
 
+/** What is read so often is not waited for long. */
+export const READ_MS = 2_000;
+
 /** A checkpoint as it was found, by whomever. */
 export interface FoundCheckpoint {
   readonly checkpoint: Checkpoint;
@@ -78,6 +81,8 @@ export class Checkpoints {
         toFloat64(lag_ms) as lag_ms, toFloat64(now64(6, 'UTC') - saved_at) * 1000 as age_ms
       from ${this.#table} as c final order by c.epoch desc limit 1`,
       'reading the checkpoint',
+      {},
+      READ_MS,
     );
     if (row === undefined || row.forgotten === 1) return null;
     return {

@@ -1,5 +1,6 @@
 import type { Log } from '../pipeline/log.js';
 import { WalhouseError } from '../pipeline/errors.js';
+import { failpoint } from '../pipeline/failpoint.js';
 import { absentColumn, copyToo } from './absent-column.js';
 import { DURABLE } from './durability.js';
 import { qualified } from './identifier.js';
@@ -25,6 +26,8 @@ interface KeptMart {
 export class Marts {
   readonly #server: Server;
   readonly #ownership: Ownership;
+  /** Resolves when nobody asks any more for exact answers from what is made of these tables. */
+  readonly #withdraw: (ids: readonly string[]) => Promise<void>;
   readonly #databases: Databases;
   readonly #marts: readonly Mart[];
   readonly #log: Log;
@@ -36,7 +39,9 @@ export class Marts {
     databases: Databases,
     marts: readonly Mart[],
     log: Log,
+    withdraw: (ids: readonly string[]) => Promise<void>,
   ) {
+    this.#withdraw = withdraw;
     this.#server = server;
     this.#ownership = ownership;
     this.#databases = databases;
@@ -102,6 +107,8 @@ export class Marts {
       const hash = hashOf(mart, complete);
       const before = kept.get(mart.name);
       if (before?.hash === hash && (await this.#allThere(before.objects))) continue;
+      if (before !== undefined && before.hash !== '') await this.#withdraw(mart.sources.map(({ id }) => id));
+      failpoint('before_mart');
       await this.#drop(mart, before);
       await this.#build(mart, hash);
       made = true;

@@ -1,8 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { sleep } from '../pipeline/backoff.js';
 import { WalhouseError } from '../pipeline/errors.js';
+import { failpoint } from '../pipeline/failpoint.js';
 import type { Log } from '../pipeline/log.js';
 import type { StoredOwner } from '../pipeline/sink.js';
+import { READ_MS } from './checkpoint.js';
 import { DURABLE } from './durability.js';
 import { qualified, quoteName, quoteString } from './identifier.js';
 import type { Databases } from './names.js';
@@ -69,7 +71,7 @@ export class Ownership {
 
   /** Who writes, or did so last. */
   async find(): Promise<StoredOwner | null> {
-    const [newest] = await this.#newest();
+    const [newest] = await this.#newest(READ_MS);
     if (newest === undefined) return null;
     const { epoch, token, instance } = newest;
     return { epoch: Number(epoch), instance, isUs: token === this.#token };
@@ -159,6 +161,7 @@ export class Ownership {
     const view = qualified(database, name);
     const made = qualified(this.#databases.landing, `${GONE_PREFIX}${randomUUID()}`);
     await this.#server.define(define(made), doing);
+    failpoint('before_view');
     if (!(await this.exists(database, name))) return this.rename(made, view, doing);
     await this.exchange(made, view, doing);
     await this.#server.define(`drop table ${made} sync`, doing);
@@ -174,11 +177,13 @@ export class Ownership {
   }
 
   /** The newest claim; several where processes claimed at the same moment. */
-  #newest(): Promise<{ epoch: string; token: string; instance: string }[]> {
+  #newest(deadlineMs?: number): Promise<{ epoch: string; token: string; instance: string }[]> {
     return this.#asking.rows(
       `select toString(o.epoch) as epoch, token, instance from ${this.#table} as o
         where o.epoch = (select max(t.epoch) from ${this.#table} as t)`,
       'looking who writes',
+      {},
+      deadlineMs,
     );
   }
 

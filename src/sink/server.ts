@@ -79,8 +79,13 @@ export class Server {
     await this.#command(query, doing, LONGEST_MS, BLOCK_BY_BLOCK);
   }
 
-  async rows<T>(query: string, doing: string, params: Record<string, unknown> = {}): Promise<T[]> {
-    return this.#request(doing, DEADLINE_MS, async (signal) => {
+  async rows<T>(
+    query: string,
+    doing: string,
+    params: Record<string, unknown> = {},
+    deadlineMs = DEADLINE_MS,
+  ): Promise<T[]> {
+    return this.#request(doing, deadlineMs, async (signal) => {
       const result = await this.#client.query({
         query,
         format: 'JSONEachRow',

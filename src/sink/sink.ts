@@ -112,7 +112,9 @@ class ClickHouseSink implements Sink {
       for (const object of objectsOf(mart)) this.#names.reserve(object, `mart "${mart.name}"`);
       for (const { id } of mart.sources) if (!options.tables.has(id)) throw missingSource(mart.name, id);
     }
-    this.#marts = new Marts(this.#server, this.#ownership, this.#databases, marts, options.log);
+    this.#marts = new Marts(this.#server, this.#ownership, this.#databases, marts, options.log, (ids) =>
+      this.#withdraw(ids),
+    );
     this.#checkpoints = new Checkpoints(this.#server, this.#databases.landing);
     this.#stored = new StoredTables(this.#server, this.#databases.landing);
     this.#erased = new ErasePositions(this.#server, this.#databases.landing);
@@ -185,21 +187,19 @@ class ClickHouseSink implements Sink {
     const plan = this.#plan(relation);
     if (this.#stages.get(plan.id)?.stage.relation !== relation) await this.openStage(relation, false);
     const { stage } = this.#stages.get(plan.id)!;
-    const { retention } = plan;
-    const cut = retention === null ? undefined : { ...retention, moment: await nowOf(this.#server) };
-    return this.#snapshotRows(stage.staged, consistentPoint, 0, cut);
+    return this.#snapshotRows(stage.staged, consistentPoint, 0);
   }
 
   copyOf(relation: Relation): number {
     return this.#lives.get(relation.id) ?? 0;
   }
 
-  beginRepair(relation: Relation, consistentPoint: Lsn): RepairWriter {
+  async beginRepair(relation: Relation, consistentPoint: Lsn): Promise<RepairWriter> {
     const plan = this.#planOf(relation);
     return new RepairRows({
       plan,
       server: this.#server,
-      rows: this.#snapshotRows(plan, consistentPoint, 1),
+      rows: await this.#snapshotRows(plan, consistentPoint, 1),
       martImages: (keys) => this.#marts.images(plan, keys),
     });
   }
@@ -299,6 +299,7 @@ class ClickHouseSink implements Sink {
     if (batch.truncation !== null) {
       const { plan, version, committedAt } = batch.truncation;
       this.#begins(plan.id);
+      failpoint('before_truncate');
       for (const copy of this.#copies(plan))
         await this.#server.longCommand(hideBelow(copy, version, committedAt), `truncating ${plan.id}`);
       this.#stages.get(plan.id)?.stage.truncated();
@@ -343,7 +344,9 @@ class ClickHouseSink implements Sink {
     this.#lives.set(id, ++this.#lastLife);
   }
 
-  #snapshotRows(plan: TablePlan, consistentPoint: Lsn, step: number, cut?: RetentionCut): SnapshotRows {
+  async #snapshotRows(plan: TablePlan, consistentPoint: Lsn, step: number): Promise<SnapshotRows> {
+    const { retention } = plan;
+    const cut = retention === null ? undefined : { ...retention, moment: await nowOf(this.#server) };
     return new SnapshotRows({
       plan,
       server: this.#server,
@@ -473,6 +476,20 @@ class ClickHouseSink implements Sink {
     });
   }
 
+  /** Takes tables out of those that are exact, before a mart over them is made anew, and waits until everybody has heard it. */
+  async #withdraw(ids: readonly string[]): Promise<void> {
+    const found = await this.#checkpoints.find();
+    if (found === null) return;
+    const { checkpoint, ageMs } = found;
+    const { lagMs } = checkpoint;
+    await this.#checkpoints.save(this.#ownership.epoch, {
+      ...checkpoint,
+      exact: checkpoint.exact.filter((id) => !ids.includes(id)),
+      lagMs: lagMs === null ? null : Math.round(lagMs + ageMs),
+    });
+    await sleep(QUESTION_MS);
+  }
+
   /** Asks before it creates, so that a user without the right to create databases can work in ones made for it. */
   async #createDatabases(): Promise<void> {
     const { views, landing, audit } = this.#databases;
@@ -495,9 +512,13 @@ class ClickHouseSink implements Sink {
 function definitionHash({ relation, ...plan }: TablePlan): string {
   const columns = relation.columns.map((column) => ({ ...column, comment: null }));
   const bare = { ...plan, relation: { ...relation, columns, comment: '' } };
-  const where = relation.selection?.where ?? null;
-  const text = where === null ? landingTable(bare) : `${landingTable(bare)}\nwhere ${where}`;
-  return createHash('sha256').update(text).digest('hex');
+  const hash = createHash('sha256').update(landingTable(bare));
+  if (relation.selection !== undefined) {
+    // Among columns that are left out, another one may have taken the name of one that is copied.
+    const numbers = relation.columns.map(({ attnum }) => attnum).join(' ');
+    hash.update(`\ncolumns ${numbers} where ${relation.selection.where ?? 'true'}`);
+  }
+  return hash.digest('hex');
 }
 
 function missingSource(mart: string, id: string): WalhouseError {

@@ -87,7 +87,7 @@ export async function readSlot(
 }
 
 /** Says who holds the slot, for the message of `slot_in_use`. */
-export async function slotHolder(pool: Pool, slot: string): Promise<string | null> {
+export async function slotHolder(pool: Pool | ClientBase, slot: string): Promise<string | null> {
   const { rows } = await pool.query<{ pid: number; name: string | null; address: string | null }>(
     `select s.active_pid as pid, a.application_name as name, host(a.client_addr) as address
        from pg_replication_slots s left join pg_stat_activity a on a.pid = s.active_pid
@@ -104,7 +104,7 @@ export function slotInUse(slot: string, target: Target, holder: string | null): 
   return new WalhouseError('slot_in_use', {
     what: `replication slot "${slot}" on ${target.database}@${target.host} is read by ${holder ?? 'another process'}.`,
     why: 'Only one reader at a time may have it.',
-    fix: 'nothing, it is waited for; or end the other reader',
+    fix: 'nothing, this instance takes over when the other one goes; or end the other reader',
   });
 }
 

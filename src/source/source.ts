@@ -10,6 +10,7 @@ import type {
   Source,
   SourceIdentity,
   Survey,
+  Turn,
 } from '../pipeline/source.js';
 import { closePool, connect, destroy, openPool, parseTarget, type Target } from './connection.js';
 import { ensurePublication, misPublished } from './publication.js';
@@ -28,6 +29,7 @@ import { PostgresSnapshot } from './snapshot.js';
 import { sourceError } from './source-error.js';
 import { PostgresStream } from './stream.js';
 import { survey } from './survey.js';
+import { takeTurn } from './turn.js';
 
 const SILENT_AFTER_MS = 60_000;
 /** A slot waits for every open transaction; after so long somebody is told which. */
@@ -112,6 +114,10 @@ export class PostgresSource implements Source, PostgresSourceFacts {
         destroy(client);
       }
     });
+  }
+
+  takeTurn(): Promise<Turn> {
+    return this.#named(() => takeTurn(this.#options.url, this.#options.slot, this.#target));
   }
 
   relations(): Promise<readonly Relation[]> {

@@ -118,13 +118,21 @@ export class HandReader implements RiskReader {
 
 export const STATUS: StatusDocument = {
   state: 'streaming',
+  writer: 'db1:4711 http://127.0.0.1:8080',
   applied_lsn: '0/16B3748',
   confirmed_lsn: '0/16B3700',
   source_lsn: '0/16B3790',
   lag_bytes: 72,
   lag_ms: 38,
   tables: {
-    'public.payments': { state: 'streaming', rows_applied: 10, quarantined: 0, error: null, snapshot: null },
+    'public.payments': {
+      state: 'streaming',
+      rows_applied: 10,
+      quarantined: 0,
+      error: null,
+      snapshot: null,
+      verify: null,
+    },
   },
   error: null,
   retry_at: null,

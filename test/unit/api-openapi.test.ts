@@ -97,6 +97,7 @@ describe('/openapi.json', () => {
       'Status',
       [
         'state',
+        'writer',
         'applied_lsn',
         'confirmed_lsn',
         'source_lsn',
@@ -107,7 +108,7 @@ describe('/openapi.json', () => {
         'retry_at',
       ],
     ],
-    ['TableStatus', ['state', 'rows_applied', 'quarantined', 'error', 'snapshot']],
+    ['TableStatus', ['state', 'rows_applied', 'quarantined', 'error', 'snapshot', 'verify']],
   ])('%s has these members, all of them always there', async (name, members) => {
     const { components } = await documentOf();
     const schema = components.schemas[name];
