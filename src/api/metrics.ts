@@ -1,4 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { StatusDocument, VerifyStatus } from '../ops/status.js';
 
 /** The API's own metrics. Labels are bounded: routes as they are written, never addresses or ids. */
 export class ApiMetrics {
@@ -54,4 +55,39 @@ export class ApiMetrics {
     this.#queries.inc({ lane, outcome: ok ? 'ok' : 'failed' });
     this.#sharing.observe({ lane }, lookups);
   }
+}
+
+/** What the comparison in the background found, by table; as many series as tables are configured. */
+export function addVerifyMetrics(
+  registry: Registry,
+  status: () => StatusDocument | Promise<StatusDocument>,
+): void {
+  const gauge = (name: string, help: string, valueOf: (verify: VerifyStatus) => number | null): void => {
+    new Gauge({
+      name,
+      help,
+      labelNames: ['table'],
+      registers: [registry],
+      async collect() {
+        this.reset();
+        for (const [table, { verify }] of Object.entries((await status()).tables)) {
+          const value = verify === null ? null : valueOf(verify);
+          if (value !== null) this.set({ table }, value);
+        }
+      },
+    });
+  };
+  gauge(
+    'walhouse_verify_drift_rows',
+    'Rows of a table and its marts that were missing, wrong or too much when it was last compared with the source.',
+    ({ differences }) => differences,
+  );
+  gauge(
+    'walhouse_verify_last_timestamp_seconds',
+    'When a table was last compared with the source.',
+    ({ at }) => (at === null ? null : Date.parse(at) / 1000),
+  );
+  gauge('walhouse_verify_failing', '1 while the last attempt to compare a table failed.', ({ error }) =>
+    error === null ? 0 : 1,
+  );
 }

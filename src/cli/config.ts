@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import { z } from 'zod';
+import { LOAD_MAX, LOAD_MIN } from '../ops/verify/load.js';
 import { WalhouseError } from '../pipeline/errors.js';
 import { substituteVariables } from './variables.js';
 
@@ -11,6 +12,8 @@ export interface Keep {
 }
 
 const KEEP = /^([1-9][0-9]{0,3}) (day|month|year)s?$/;
+const EVERY = /^([1-9][0-9]{0,3})(s|m|h|d)$/;
+const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
 const LISTEN = /^(.+):([0-9]{1,5})$/;
 const LOOPBACK_HOSTS = new Set(['127.0.0.1', 'localhost', '[::1]', '::1']);
 
@@ -97,6 +100,18 @@ const schema = z.strictObject({
   marts: z
     .array(z.string().regex(/^[a-z0-9_]+$/, 'must be the name of a folder under clickhouse/'))
     .default([]),
+  verify: z
+    .strictObject({
+      every: z
+        .string()
+        .regex(EVERY, 'must be a whole number and s, m, h or d; write for example: 1h')
+        .transform((text): number => {
+          const [, count, unit] = EVERY.exec(text)!;
+          return Number(count) * UNIT_MS[unit as keyof typeof UNIT_MS];
+        }),
+      max_load: z.number().min(LOAD_MIN).max(LOAD_MAX).default(0.25),
+    })
+    .optional(),
   api: z
     .strictObject({
       listen: z

@@ -3,7 +3,7 @@ import { WalhouseError } from './errors.js';
 import type { Log } from './log.js';
 import { formatLsn, type Lsn } from './lsn.js';
 import type { Relation } from './relation.js';
-import type { Sink } from './sink.js';
+import type { RepairWriter, Sink } from './sink.js';
 import type { Snapshot, Source } from './source.js';
 import type { TableReport } from './table-report.js';
 
@@ -17,6 +17,9 @@ const WAITING_MAX = 8;
 const ATTEMPTS_MAX = 3;
 /** How long the stream may take to come to the snapshot's position. */
 const POSITION_MS = 60_000;
+
+/** Texts of the key's columns, in the order of the key. */
+type Keys = readonly (readonly string[])[];
 
 /** What became of some keys. */
 export interface RepairReport {
@@ -43,7 +46,7 @@ export interface RepairsOptions {
  * Stores the source's rows of some keys anew while everything streams:
  *
  *   a slot exports a snapshot at C -> the rows of the keys are read -> wait until everything before C is durable
- *     -> hold the applier -> store them as rows of C, and hide what else stands under their keys
+ *     -> look what stands under the keys -> hold the applier -> store the rows as of C, and tombstones for what stood there
  *
  * Versions decide what counts, as for a whole snapshot: later commits are above C's version and win, earlier ones, delivered again or
  * not, are below. What has no version of its own that would win is a truncate, which hides the rows that are there when it
@@ -63,11 +66,7 @@ export class Repairs {
    * One after the other. `keys` are Postgres's texts of the key's columns, in the order of the key. Rejects with
    * `repair_interrupted` when it could not be done now, `repair_too_large` when fewer keys have to be named.
    */
-  repair(
-    relation: Relation,
-    report: TableReport,
-    keys: readonly (readonly string[])[],
-  ): Promise<RepairReport> {
+  repair(relation: Relation, report: TableReport, keys: Keys): Promise<RepairReport> {
     if (this.#waiting >= WAITING_MAX) {
       return Promise.reject(
         interrupted(relation, `${WAITING_MAX} repairs wait already`, 'ask again when they are done'),
@@ -77,8 +76,14 @@ export class Repairs {
     if (keys.some((texts) => texts.length !== columns)) return Promise.reject(otherKey(relation));
     this.#waiting += 1;
     const mine = this.#last
-      .then(() => this.#repair(relation, report, keys))
-      .finally(() => (this.#waiting -= 1));
+      .then(() => {
+        report.repairing = true;
+        return this.#repair(relation, report, keys);
+      })
+      .finally(() => {
+        report.repairing = false;
+        this.#waiting -= 1;
+      });
     this.#last = mine.catch(() => undefined);
     return mine;
   }
@@ -89,11 +94,7 @@ export class Repairs {
     await this.#last;
   }
 
-  async #repair(
-    relation: Relation,
-    report: TableReport,
-    keys: readonly (readonly string[])[],
-  ): Promise<RepairReport> {
+  async #repair(relation: Relation, report: TableReport, keys: Keys): Promise<RepairReport> {
     for (let attempt = 1; attempt <= ATTEMPTS_MAX; attempt += 1) {
       const done = await this.#attempt(relation, report, keys).catch((error: unknown) => {
         if (this.#closing.signal.aborted) throw leaving(relation);
@@ -115,27 +116,12 @@ export class Repairs {
   }
 
   /** Null when it has to begin again. */
-  async #attempt(
-    relation: Relation,
-    report: TableReport,
-    keys: readonly (readonly string[])[],
-  ): Promise<RepairReport | null> {
+  async #attempt(relation: Relation, report: TableReport, keys: Keys): Promise<RepairReport | null> {
     const { sink, attachment, durable, waitFor } = this.#options;
     const { signal } = this.#closing;
     this.#refuseUnfit(relation, report);
     const copy = sink.copyOf(relation);
-    const snapshot = await this.#open();
-    const position = snapshot.consistentPoint;
-    const writer = sink.beginRepair(relation, position);
-    try {
-      const read = await snapshot.readKeys(relation, keys, (row) => {
-        writer.add(row);
-        if (writer.bytes > BYTES_MAX && keys.length > 1) throw tooLarge(relation);
-      });
-      writer.name(read);
-    } finally {
-      await snapshot.close();
-    }
+    const { position, writer, printed } = await this.#read(relation, keys);
     if (!(await waitFor(position, POSITION_MS, signal))) {
       signal.throwIfAborted();
       throw interrupted(
@@ -144,6 +130,7 @@ export class Repairs {
         'look at walhouse status for what keeps it; walhouse resume if it is paused',
       );
     }
+    await writer.look(printed);
     return attachment().applier.hold(async () => {
       signal.throwIfAborted();
       this.#refuseUnfit(relation, report);
@@ -153,6 +140,28 @@ export class Repairs {
       const stored = await writer.store(durable() ?? position);
       return { position, ...stored };
     });
+  }
+
+  /** Brings the source's rows to a writer; the snapshot is closed as soon as they are read. */
+  async #read(
+    relation: Relation,
+    keys: Keys,
+  ): Promise<{ position: Lsn; writer: RepairWriter; printed: Keys }> {
+    const snapshot = await this.#open();
+    try {
+      const position = snapshot.consistentPoint;
+      const writer = await this.#options.sink.beginRepair(relation, position);
+      const printed = await snapshot.readKeys(relation, keys, {
+        cut: writer.cut,
+        onRow: (row) => {
+          writer.add(row);
+          if (writer.bytes > BYTES_MAX && keys.length > 1) throw tooLarge(relation);
+        },
+      });
+      return { position, writer, printed };
+    } finally {
+      await snapshot.close();
+    }
   }
 
   #refuseUnfit(relation: Relation, report: TableReport): void {

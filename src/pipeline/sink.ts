@@ -30,14 +30,19 @@ export interface SnapshotWriter {
 
 /** The source's rows of some keys, on their way into what people read. */
 export interface RepairWriter {
+  /** As a snapshot's. */
+  readonly cut?: RetentionCut | undefined;
   readonly bytes: number;
   /** A row that the source has. */
   add(row: Tuple): void;
-  /** All keys that are repaired, those included that the source has no row of: texts of the key's columns as Postgres prints them. */
-  name(keys: readonly (readonly string[])[]): void;
   /**
-   * Stores the rows and hides whatever else is stored under their keys, in landing and in the marts over it, as one insert. For a moment in
-   * which nothing else is stored. `durable`: versions from there on are nobody's commit.
+   * Looks what is stored under these keys, in landing and in the marts over it; for when all before the snapshot is stored. They are texts
+   * of the key's columns as Postgres prints them, and those of which the source has no row are among them.
+   */
+  look(keys: readonly (readonly string[])[]): Promise<void>;
+  /**
+   * Stores the rows, and tombstones for what was found, as one insert. For a moment in which nothing else is stored. `durable`: versions
+   * from there on are nobody's commit.
    */
   store(durable: Lsn): Promise<Repaired>;
 }
@@ -144,7 +149,7 @@ export interface Sink {
   /** Tells one life of the copy that people read from the next: another one after a truncate, a stage, a switch or an attachment. */
   copyOf(relation: Relation): number;
   /** Rows that go into what people read, as those of a snapshot at `consistentPoint` would. */
-  beginRepair(relation: Relation, consistentPoint: Lsn): RepairWriter;
+  beginRepair(relation: Relation, consistentPoint: Lsn): Promise<RepairWriter>;
   /** Brings a table that was snapshotted in an earlier run up to today's definition (views, marts, comments). */
   attach(relation: Relation): Promise<Attached>;
   /** Remembers the relation's stamp: what it tells of happened to the same rows. */

@@ -14,6 +14,8 @@ export interface TableReport {
   snapshot: { rows: number; estimate: number; startedAtMs: number } | null;
   /** Before this position the copy that people read, or a mart over it, is ahead of others. */
   exactFrom: Lsn | null;
+  /** Rows that were read from the source for a repair are yet to be stored. */
+  repairing: boolean;
   error: WalhouseError | null;
 }
 

@@ -28,6 +28,7 @@ export class TableReports {
       rowsApplied: 0,
       snapshot: null,
       exactFrom: null,
+      repairing: false,
       error: null,
     };
     this.#reports.set(id, report);

@@ -1,6 +1,7 @@
 import type { Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
 import type { Repaired, RepairWriter } from '../pipeline/sink.js';
+import type { RetentionCut } from '../pipeline/source.js';
 import { type Tuple, tupleOf } from '../pipeline/tuple.js';
 import { versionBound } from '../pipeline/version.js';
 import { encodedKey, readLanding, type Candidate } from './incomplete.js';
@@ -19,7 +20,9 @@ export class RepairRows implements RepairWriter {
   readonly #server: Server;
   readonly #rows: SnapshotRows;
   readonly #martImages: (keys: readonly string[]) => Promise<MartImage[]>;
-  #keys: string[] = [];
+  /** The newest version that stands under each key. */
+  readonly #newest = new Map<string, bigint>();
+  #hidden = 0;
 
   constructor(parts: {
     plan: TablePlan;
@@ -35,6 +38,10 @@ export class RepairRows implements RepairWriter {
     this.#martImages = parts.martImages;
   }
 
+  get cut(): RetentionCut | undefined {
+    return this.#rows.cut;
+  }
+
   get bytes(): number {
     return this.#rows.bytes;
   }
@@ -43,33 +50,36 @@ export class RepairRows implements RepairWriter {
     this.#rows.add(row);
   }
 
-  name(keys: readonly (readonly string[])[]): void {
+  async look(keys: readonly (readonly string[])[]): Promise<void> {
     const { relation } = this.#plan;
     const encoded = keys.map((texts) => encodedKey(this.#plan, keyTuple(relation, texts)));
     // What cannot be encoded was never stored.
-    this.#keys = [...new Set(encoded.filter((key) => key !== null))];
+    const known = [...new Set(encoded.filter((key) => key !== null))];
+    if (known.length === 0) return;
+    for (const [key, candidates] of await readLanding(this.#plan, known, this.#server)) {
+      for (const { version } of candidates) this.#met(key, version);
+      for (const { fields } of this.#shown(candidates)) {
+        this.#rows.hide(fields);
+        this.#hidden += 1;
+      }
+    }
+    for (const { fields, version } of await this.#martImages(known)) {
+      this.#met(this.#keyOf(fields), version);
+      this.#rows.hide(fields);
+    }
   }
 
   async store(durable: Lsn): Promise<Repaired> {
-    const stored = await readLanding(this.#plan, this.#keys, this.#server);
-    const inMarts = this.#keys.length === 0 ? [] : await this.#martImages(this.#keys);
     const bound = versionBound(durable);
-    const beyond = new Set<string>();
-    let hidden = 0;
-    for (const [key, candidates] of stored) {
-      if (candidates.some(({ version }) => version >= bound)) beyond.add(key);
-      for (const { fields } of this.#shown(candidates)) {
-        this.#rows.hide(fields);
-        hidden += 1;
-      }
-    }
-    for (const { fields, version } of inMarts) {
-      if (version >= bound) beyond.add(this.#keyOf(fields));
-      this.#rows.hide(fields);
-    }
+    const beyond = [...this.#newest.values()].filter((version) => version >= bound).length;
     const rows = this.#rows.rows;
     await this.#rows.flush(true);
-    return { rows, hidden, beyond: beyond.size };
+    return { rows, hidden: this.#hidden, beyond };
+  }
+
+  #met(key: string, version: bigint): void {
+    const newest = this.#newest.get(key);
+    if (newest === undefined || version > newest) this.#newest.set(key, version);
   }
 
   /** Of the versions under each sort key the newest, where it is a row: what readers see, all of it where versions are equal. */

@@ -18,7 +18,6 @@ import {
   type Stored,
   type StoredTable,
 } from '../pipeline/sink.js';
-import type { RetentionCut } from '../pipeline/source.js';
 import { AUDIT_COLUMNS, auditTable, auditView } from './audit.js';
 import { RowBatch, type TableRows } from './batch.js';
 import { Checkpoints } from './checkpoint.js';

@@ -1,9 +1,10 @@
 import type { Client } from 'pg';
 import { to as copyTo } from 'pg-copy-streams';
 import type { Relation } from '../pipeline/relation.js';
-import type { Tuple } from '../pipeline/tuple.js';
+import type { SnapshotReader } from '../pipeline/source.js';
 import { quoteName } from './connection.js';
 import { CopyDecoder } from './copy-decoder.js';
+import { isKept } from './retention-cut.js';
 
 type Keys = readonly (readonly string[])[];
 
@@ -15,7 +16,7 @@ export async function readKeyedRows(
   client: Client,
   relation: Relation,
   keys: Keys,
-  onRow: (row: Tuple) => void,
+  { cut, onRow }: Pick<SnapshotReader, 'cut' | 'onRow'>,
 ): Promise<Keys> {
   const columns = relation.key.map((index) => relation.columns[index]!);
   const lists = columns.map((_, place) => keys.map((texts) => texts[place]));
@@ -41,7 +42,8 @@ export async function readKeyedRows(
   const selected = relation.columns.map(({ name }) => `t.${quoteName(name)}`).join(', ');
   const equal = columns.map(({ name }, place) => `t.${quoteName(name)} = wanted.k${place}`).join(' and ');
   const chosen = relation.selection?.where ?? 'true';
-  const from = `(select * from ${only}${quoteName(relation.schema)}.${quoteName(relation.name)} where ${chosen}) t`;
+  const kept = cut === undefined ? 'true' : isKept(cut);
+  const from = `(select * from ${only}${quoteName(relation.schema)}.${quoteName(relation.name)} where (${chosen}) and ${kept}) t`;
   const decoder = new CopyDecoder(relation.columns.length, onRow);
   const stream = client.query(
     copyTo(`copy (select ${selected} from ${wanted} join ${from} on ${equal}) to stdout`),

@@ -4,10 +4,10 @@ import { WalhouseError } from '../pipeline/errors.js';
 import type { Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
 import type { RetentionCut, Snapshot, SnapshotReader } from '../pipeline/source.js';
-import type { Tuple } from '../pipeline/tuple.js';
 import { connect, destroy, quoteName, quoteText, type Target } from './connection.js';
 import { CopyDecoder } from './copy-decoder.js';
 import { readKeyedRows } from './keyed-rows.js';
+import { isKept } from './retention-cut.js';
 import type { ExportedSnapshot } from './slot.js';
 import { sourceError } from './source-error.js';
 
@@ -92,9 +92,9 @@ export class PostgresSnapshot implements Snapshot {
   readKeys(
     relation: Relation,
     keys: readonly (readonly string[])[],
-    onRow: (row: Tuple) => void,
+    reader: Pick<SnapshotReader, 'cut' | 'onRow'>,
   ): Promise<readonly (readonly string[])[]> {
-    return this.#withReader((client) => readKeyedRows(client, relation, keys, onRow));
+    return this.#withReader((client) => readKeyedRows(client, relation, keys, reader));
   }
 
   async close(): Promise<void> {
@@ -201,15 +201,6 @@ async function rangesOf(
   const last = statements.length * pagesEach;
   statements.push(last === 0 ? 'true' : `ctid >= '(${last},0)'`);
   return statements.map((range) => `copy (${select} where ${range} and ${kept} and (${chosen})) to stdout`);
-}
-
-/** Dates are held below this before anything is added: beyond it no row is past anything. */
-const LATEST = '2290-01-01 00:00:00';
-
-function isKept({ column, keep, moment }: RetentionCut): string {
-  const name = quoteName(column);
-  const expires = `least(${name}::timestamp, '${LATEST}') + interval '1 ${keep.unit}' * ${keep.count}`;
-  return `(${name} is null or ${expires} > ${quoteText(moment)}::timestamp)`;
 }
 
 async function copyRows(

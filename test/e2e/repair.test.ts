@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { VerifyStatus } from '../../src/ops/status.js';
 import type { TableRepair } from '../../src/ops/verify/repair.js';
 import type { TableReport, VerifyReport } from '../../src/ops/verify/report.js';
 import type { MartReport } from '../../src/ops/verify/verify-marts.js';
@@ -10,6 +11,7 @@ import { Scenario } from '../support/scenario.js';
 const SCHEMA = readFileSync(new URL('../../postgres/payments.sql', import.meta.url), 'utf8');
 const MERCHANTS = [1n, 2n, 3n, 4n, 5n];
 const PAYMENTS = 15_000;
+const POLL = { timeout: 30_000, interval: 100 };
 /** More than are repaired one by one. */
 const MANY = 10_500;
 
@@ -231,5 +233,36 @@ describe('verify --repair, while the source is written to', () => {
     expect(code).toBe(1);
     expect(stderr).toContain('no service answers');
     expect(stderr).toContain('walhouse run');
+  });
+});
+
+describe('verify in the background', () => {
+  it('tells status, metrics and the log what differs, and that it does not any more', async () => {
+    const { walhouse } = scenario;
+    await writer.stop();
+    await walhouse.stop();
+    walhouse.configure({ verify: { every: '1s' } });
+    await walhouse.start();
+    await scenario.applied();
+    const small = async (): Promise<VerifyStatus | null> =>
+      (await walhouse.status()).tables['public.small']!.verify;
+    const drift = async (): Promise<string | undefined> =>
+      /^walhouse_verify_drift_rows\{table="public\.small"\} (\d+)$/m.exec(
+        await (await fetch(`${walhouse.url}/metrics`)).text(),
+      )?.[1];
+    await expect.poll(small, POLL).toMatchObject({ verdict: 'equal', differences: 0, error: null });
+    expect(await drift()).toBe('0');
+    await alter(`alter table ${landing('small')} update n = 9 where id in (4, 5)`);
+    await expect.poll(small, POLL).toMatchObject({ verdict: 'different', differences: 2, complete: true });
+    expect(await drift()).toBe('2');
+    expect(walhouse.output).toContain('Fix: walhouse verify public.small --repair');
+    expect((await verify('small', '--repair')).code).toBe(0);
+    await expect.poll(small, POLL).toMatchObject({ verdict: 'equal', differences: 0 });
+    const status = await walhouse.status();
+    for (const table of Object.values(status.tables)) {
+      expect(Date.parse(table.verify!.at!)).toBeGreaterThan(Date.now() - 60_000);
+      expect(table.verify!.position).toMatch(/^[0-9A-F]+\/[0-9A-F]+$/);
+    }
+    expect(await walhouse.stop()).toBe(0);
   });
 });

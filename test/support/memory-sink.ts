@@ -53,13 +53,13 @@ export class MemorySink implements Sink {
     return 0;
   }
 
-  beginRepair(): RepairWriter {
-    return {
+  beginRepair(): Promise<RepairWriter> {
+    return Promise.resolve({
       bytes: 0,
       add: () => {},
-      name: () => {},
+      look: () => Promise.resolve(),
       store: () => Promise.resolve({ rows: 0, hidden: 0, beyond: 0 }),
-    };
+    });
   }
 
   beginSnapshot(): Promise<SnapshotWriter> {

@@ -21,6 +21,7 @@ export interface WalhouseOptions {
   readonly tables: Record<string, object | null>;
   readonly marts?: readonly string[];
   readonly keys?: string;
+  readonly verify?: { readonly every: string; readonly max_load?: number };
   /** A configuration that exists, used as it is but for where the API listens; everything above is not looked at. */
   readonly config?: string;
 }
@@ -77,7 +78,7 @@ export class Walhouse {
 
   #writeConfig(): void {
     const { postgresUrl, clickhouseUrl, database, slot, decoder = 'auto', tables, marts = [] } = this.options;
-    const { keys, config } = this.options;
+    const { keys, config, verify } = this.options;
     const listen = `127.0.0.1:${this.#port}`;
     writeFileSync(
       this.configPath,
@@ -89,6 +90,7 @@ export class Walhouse {
             sink: { url: clickhouseUrl, database },
             tables,
             marts,
+            ...(verify === undefined ? {} : { verify }),
             api: { listen, ...(keys === undefined ? {} : { keys }) },
           }),
     );

@@ -371,7 +371,7 @@ describe('health', () => {
   test('is bad when one table stopped', async () => {
     const error = { kind: 'schema_changed', what: 'w', why: 'y', fix: 'f' };
     const tables = {
-      a: { state: 'stopped', rows_applied: 0, quarantined: 0, error, snapshot: null },
+      a: { state: 'stopped', rows_applied: 0, quarantined: 0, error, snapshot: null, verify: null },
     } as const;
     const response = await withStatus({ tables }).app.request('/healthz');
     expect(response.status).toBe(503);

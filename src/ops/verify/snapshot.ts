@@ -22,9 +22,13 @@ export class PositionedSnapshot {
     this.connections = connections;
   }
 
-  /** Waits for every transaction that is open now. Needs a free replication slot for a moment. */
-  static async open(url: string, connections: number): Promise<PositionedSnapshot> {
+  /** Waits for every transaction that is open now. Needs a free replication slot for a moment. `signal` ends the wait. */
+  static async open(url: string, connections: number, signal?: AbortSignal): Promise<PositionedSnapshot> {
     const opened: Client[] = [];
+    const giveUp = (): void => {
+      for (const client of opened) destroy(client);
+    };
+    signal?.addEventListener('abort', giveUp, { once: true });
     try {
       const holder = await connect(url, 'replication');
       opened.push(holder);
@@ -51,8 +55,11 @@ export class PositionedSnapshot {
       destroy(holder);
       return new PositionedSnapshot(exported.consistentPoint, encoding, readers);
     } catch (error) {
-      for (const client of opened) destroy(client);
+      giveUp();
+      signal?.throwIfAborted();
       throw sourceError(error, parseTarget(url), 'query');
+    } finally {
+      signal?.removeEventListener('abort', giveUp);
     }
   }
 

@@ -116,7 +116,8 @@ class TableVerification {
     signal?.throwIfAborted();
     this.#passes += 1;
     this.#tell('waiting', 0, null);
-    const snapshot = await PositionedSnapshot.open(sourceUrl, this.#passes === 1 ? load.connections : 1);
+    const connections = this.#passes === 1 ? load.connections : 1;
+    const snapshot = await PositionedSnapshot.open(sourceUrl, connections, signal);
     try {
       const { pieces, rows } = await extentOf(snapshot.connections[0]!, relation);
       const readers = snapshot.connections.map((client) => new Reader(client, new Pace(load), signal));
