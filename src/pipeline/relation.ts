@@ -15,6 +15,8 @@ export interface ColumnType {
 
 export interface Column {
   readonly name: string;
+  /** Its number in the table, which stays with it when it is renamed. */
+  readonly attnum?: number;
   readonly type: ColumnType;
   readonly notNull: boolean;
   /** A generated column: pgoutput leaves it out before Postgres 18. */

@@ -210,8 +210,9 @@ async function readTypes(
   ]);
   const textByKey = new Map([...wanted.keys()].map((key, index) => [key, texts.rows[index]!.text]));
   const textOf = (oid: number, modifier: number): string => textByKey.get(`${oid}:${modifier}`)!;
-  return ({ name, type, modifier, notNull, generated, virtual, comment }) => ({
+  return ({ name, attnum, type, modifier, notNull, generated, virtual, comment }) => ({
     name,
+    attnum,
     type: columnType(types, type, modifier, textOf),
     notNull,
     generated,

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { cli } from '../support/cli.js';
 import { type Decoder, Scenario } from '../support/scenario.js';
@@ -64,6 +65,14 @@ const DECODERS: Decoder[] = inject('servers').hasWal2json ? ['pgoutput', 'wal2js
 describe.each(DECODERS)('columns and rows that are selected, with %s', (decoder) => {
   let scenario: Scenario;
   const sql = (text: string): Promise<unknown> => scenario.sql(text);
+  const until = async (query: string): Promise<void> => {
+    while ((await scenario.sql(query)).length === 0) await sleep(50);
+  };
+  /** Where each table's copy began: another one after each snapshot. */
+  const snapshots = (): Promise<unknown> =>
+    scenario.databases.clickhouse(
+      `select id, toString(snapshot_lsn) as lsn from ${scenario.databases.clickhouseDatabase}_landing._walhouse_tables final order by id`,
+    );
 
   beforeAll(async () => {
     scenario = await Scenario.open(`selection_${decoder}`, {
@@ -128,6 +137,38 @@ describe.each(DECODERS)('columns and rows that are selected, with %s', (decoder)
     await scenario.expectEqual('public.orders');
   });
 
+  it.runIf(decoder === 'pgoutput')(
+    'stay on the server as far as its publication can keep them there',
+    async () => {
+      const entries = await scenario.databases.postgres(
+        `select tablename as name, attnames::text[] as columns, rowfilter as where
+         from pg_publication_tables where pubname = $1 order by 1`,
+        [scenario.databases.name],
+      );
+      const all = (name: string): unknown => expect.arrayContaining([name]);
+      expect(entries).toEqual(
+        [
+          // Postgres takes no condition on an enum or a domain.
+          { name: 'labels', columns: all('secret'), where: null },
+          { name: 'hidden', columns: all('region'), where: expect.stringContaining('region') as unknown },
+          { name: 'listed', columns: ['id', 'v'], where: null },
+          { name: 'odd', columns: ['id', 'day'], where: null },
+          // With replica identity FULL it takes no list of columns.
+          {
+            name: 'orders',
+            columns: all('secret'),
+            where: "((amount > '0'::numeric) AND (country = 'DE'::text))",
+          },
+          {
+            name: 'tenants',
+            columns: ['tenant', 'id', 'v', 'big'],
+            where: "(tenant = ANY ('{1,2}'::integer[]))",
+          },
+        ].sort((one, other) => (one.name < other.name ? -1 : 1)),
+      );
+    },
+  );
+
   it('agree with walhouse verify while rows come and go', async () => {
     await sql(
       `insert into orders (id, country, amount) select i, (array['DE', 'FR'])[1 + i % 2], 1 from generate_series(10, 200) i`,
@@ -140,5 +181,93 @@ describe.each(DECODERS)('columns and rows that are selected, with %s', (decoder)
     const unequal = report.tables.filter(({ verdict }) => verdict !== 'equal').map(({ table }) => table);
     expect(unequal).toEqual(['public.odd']);
     expect(code).toBe(1);
+  });
+
+  it('are copied anew when they change in the configuration, and never mixed', async () => {
+    expect(await scenario.walhouse.stop()).toBe(0);
+    await sql(`insert into orders (id, country, amount) select i, (array['DE', 'FR'])[1 + i % 2], i % 3 from generate_series(300, 400) i;
+      update orders set country = 'FR' where id % 5 = 0; delete from orders where id % 9 = 0`);
+    scenario.walhouse.configure({
+      tables: {
+        ...TABLES,
+        'public.orders': {
+          exclude: ['secret', 'other', 'note'],
+          where: "country = 'FR' or amount = 2",
+          history: true,
+        },
+        'public.tenants': { only: ['tenant', 'id', 'v'] },
+        'public.listed': { only: ['id', 'v'], where: 'id between 2 and 50' },
+      },
+    });
+    await scenario.walhouse.start();
+    await sql(
+      `update orders set amount = 2 where id % 4 = 0; update orders set country = 'DE' where id % 6 = 0`,
+    );
+    await scenario.expectEqual(...EQUAL);
+    await sql(`update orders set amount = 3 - amount where id % 8 = 0; update tenants set tenant = tenant + 1 where id % 3 = 0;
+      update listed set id = id + 45 where id % 2 = 1; update listed set v = 'late'`);
+    await scenario.expectEqual(...EQUAL);
+    const [row] = await scenario.databases.clickhouse<{ names: string[] }>(
+      `select groupArray(name) as names from system.columns where database = '${scenario.databases.clickhouseDatabase}' and table = 'tenants'`,
+    );
+    expect(row!.names).toEqual(['tenant', 'id', 'v']);
+  });
+
+  it('leave out columns that a table gets later where those that are copied are listed', async () => {
+    const before = await snapshots();
+    await sql(`alter table listed add column later text default '${SECRET}'`);
+    await sql(
+      `insert into listed (id, v, later) values (30, 'new', '${SECRET} new'); update listed set v = v || '?', later = '${SECRET}'`,
+    );
+    await scenario.expectEqual('public.listed');
+    await sql(`alter table listed drop column secret; update listed set v = v || '!'`);
+    await scenario.expectEqual('public.listed');
+    expect(await snapshots()).toEqual(before);
+    await sql(
+      `alter table listed rename column v to w; alter table listed add column v text; update listed set v = 'new' where id % 2 = 0`,
+    );
+    while (JSON.stringify(await snapshots()) === JSON.stringify(before)) await sleep(50);
+    await scenario.expectEqual('public.listed');
+  });
+
+  it.runIf(decoder === 'pgoutput')('are mended when somebody alters the publication', async () => {
+    const publication = `"${scenario.databases.name}"`;
+    await sql(`alter publication ${publication} drop table orders, listed;
+      alter publication ${publication} add table orders where (amount > 100)`);
+    await sql(`update orders set note = 'unheard of', amount = 2 where id % 2 = 0; delete from orders where id % 7 = 0;
+      insert into listed (id, v) values (40, 'unheard of')`);
+    await until(
+      `select from pg_publication_tables where pubname = '${scenario.databases.name}' and tablename = 'orders' and rowfilter like '%FR%'`,
+    );
+    await scenario.expectEqual('public.orders', 'public.listed');
+  });
+
+  it('take no value with them into ClickHouse, its audit trail, the quarantine or the log', async () => {
+    const { name } = scenario.databases;
+    const clickhouse = <Row>(query: string): Promise<Row[]> => scenario.databases.clickhouse<Row>(query);
+    const tables = await clickhouse<{ database: string; table: string }>(
+      `select database, name as table from system.tables
+        where startsWith(database, '${name}') and engine like '%MergeTree'`,
+    );
+    expect(tables.map(({ table }) => table)).toEqual(
+      expect.arrayContaining(['orders', '_walhouse_audit_orders', '_walhouse_quarantine']),
+    );
+    const marked = async (database: string, table: string, mark: string): Promise<number> => {
+      const [found] = await clickhouse<{ count: string }>(
+        `select countIf(position(formatRow('TSV', *), '${mark}') > 0) as count from ${database}.\`${table}\``,
+      );
+      return Number(found!.count);
+    };
+    expect(await marked(`${scenario.databases.clickhouseDatabase}_landing`, 'labels', 'v1')).toBeGreaterThan(
+      0,
+    );
+    for (const { database, table } of tables) {
+      expect({ table, marked: await marked(database, table, SECRET) }).toEqual({ table, marked: 0 });
+    }
+    const [odd] = await clickhouse<{ rows: string }>(
+      `select count() as rows from ${scenario.databases.clickhouseDatabase}_landing._walhouse_quarantine`,
+    );
+    expect(Number(odd!.rows)).toBeGreaterThan(0);
+    expect(scenario.walhouse.output).not.toContain(SECRET);
   });
 });
