@@ -58,7 +58,9 @@ export class Instance {
     late.abort();
     // A process that was refused at its start at this very moment has its own code.
     const refused = code === 2 && this.#lastWords().policy === 'retry';
-    if (code !== 0 && !refused)
+    // Before it listens it has taken on nothing, and ends as any process does.
+    const early = code === 'SIGTERM' && !this.walhouse.output.slice(this.#from).includes('the API listens');
+    if (code !== 0 && !refused && !early)
       this.#findings.violation(
         `${this.name} left after SIGTERM with ${String(code)}: ${this.#lastWords().text}`,
       );

@@ -1,5 +1,5 @@
 import { cumulate, Random } from '../../src/dev/payments/random.js';
-import { FAILPOINTS, type Failpoint } from '../../src/pipeline/failpoint.js';
+import type { Failpoint } from '../../src/pipeline/failpoint.js';
 
 /** One thing that is done to the system, as data. Times are in milliseconds. */
 export type Action =
@@ -83,12 +83,32 @@ const COLUMN_TYPES = [
   'jsonb',
   'bool not null default true',
 ];
-const SNAPSHOT_POINTS: readonly Failpoint[] = ['mid_snapshot', 'between_snapshots', 'after_snapshots'];
-const STAGING_POINTS: readonly Failpoint[] = [
+/** Passed again and again while the stream runs. */
+const STREAMING_POINTS: readonly Failpoint[] = [
+  'before_insert',
+  'between_tables',
+  'after_insert',
+  'before_checkpoint',
+  'after_checkpoint',
+  'after_confirm',
+];
+/** Passed by a resync; and, but for the stage's own, by the first snapshot. */
+const COPYING_POINTS: readonly Failpoint[] = [
+  'mid_snapshot',
   'stage_opened',
   'stage_filled',
   'before_switch',
   'between_switches',
+  'before_view',
+  'after_switch',
+];
+const FIRST_POINTS: readonly Failpoint[] = [
+  'mid_snapshot',
+  'between_snapshots',
+  'after_snapshots',
+  'before_switch',
+  'between_switches',
+  'before_view',
   'after_switch',
 ];
 /** Tables whose columns change; the domain's own among them, seldom. */
@@ -114,8 +134,7 @@ const MAKERS: Readonly<Record<Lane, readonly (readonly [number, Maker])[]>> = {
       6,
       (random) => ({
         kind: 'failpoint',
-        name: random.pick(FAILPOINTS.filter((name) => !SNAPSHOT_POINTS.slice(1).includes(name))),
-        passes: 1 + random.below(3),
+        ...choosePoint(random),
         resync: `public.${random.pick(TABLES)}`,
       }),
     ],
@@ -219,9 +238,7 @@ export class Plan {
   nextRound(): Round {
     const index = this.#next++;
     const random = new Random(this.#seed, 1_000 + index);
-    const point = random.chance(0.6)
-      ? { name: random.pick([...SNAPSHOT_POINTS, ...STAGING_POINTS]), passes: 1 + random.below(3) }
-      : null;
+    const point = random.chance(0.6) ? { name: random.pick(FIRST_POINTS), passes: 1 } : null;
     return {
       index,
       firstFailpoint: index === 0 ? point : null,
@@ -249,6 +266,12 @@ export class Plan {
       if (atMs >= ROUND_MS) return steps;
     }
   }
+}
+
+function choosePoint(random: Random): { readonly name: Failpoint; readonly passes: number } {
+  return random.chance(0.5)
+    ? { name: random.pick(STREAMING_POINTS), passes: 1 + random.below(5) }
+    : { name: random.pick(COPYING_POINTS), passes: 1 };
 }
 
 /** What the step is planned to take; the planner's guess, never measured. */
