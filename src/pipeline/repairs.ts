@@ -1,4 +1,4 @@
-import type { Attachment } from './attachment.js';
+import type { Applier } from './applier.js';
 import { WalhouseError } from './errors.js';
 import type { Log } from './log.js';
 import { formatLsn, type Lsn } from './lsn.js';
@@ -34,9 +34,12 @@ export interface RepairReport {
 }
 
 export interface RepairsOptions {
-  readonly sink: Sink;
-  readonly source: Source;
-  readonly attachment: () => Attachment;
+  readonly sink: Pick<Sink, 'copyOf' | 'beginRepair'>;
+  readonly source: Pick<Source, 'openSnapshot'>;
+  readonly attachment: () => {
+    readonly applier: Pick<Applier, 'hold'>;
+    readonly flushCheckpoint: () => Promise<void>;
+  };
   readonly durable: () => Lsn | null;
   readonly waitFor: (lsn: Lsn, timeoutMs: number, signal: AbortSignal) => Promise<boolean>;
   readonly log: Log;
