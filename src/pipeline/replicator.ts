@@ -36,7 +36,7 @@ export interface Waiting {
 /** How often the source's catalog is looked at. */
 const CATALOG_MS = 2_000;
 /** A standby looks at least so often whether the slot is free. */
-const STANDBY_MS_MAX = 1_000;
+const STANDBY_MS_MAX = 500;
 
 /**
  * The service between a source and a sink: snapshots what is new, then streams, for ever, through failures.

@@ -50,14 +50,14 @@ export class Walhouse {
     return this.#child?.pid;
   }
 
-  /** Starts the process; does not wait for anything but the start itself. */
-  async start(environment: Record<string, string> = {}): Promise<void> {
+  /** Starts the process; does not wait for anything but the start itself. `flags`: e.g. `--api-only`. */
+  async start(environment: Record<string, string> = {}, flags: readonly string[] = []): Promise<void> {
     this.#port = await freePort();
     this.url = `http://127.0.0.1:${this.#port}`;
     this.#writeConfig();
     this.#child = spawn(
       process.execPath,
-      ['--import', 'tsx', 'src/cli/main.ts', 'run', '--config', this.configPath],
+      ['--import', 'tsx', 'src/cli/main.ts', 'run', '--config', this.configPath, ...flags],
       { cwd: ROOT, env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] },
     );
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
@@ -101,6 +101,10 @@ export class Walhouse {
     const child = this.#child!;
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
     return child.exitCode ?? child.signalCode!;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#child?.kill(signal);
   }
 
   async kill(): Promise<void> {
