@@ -146,6 +146,10 @@ describe('retention', () => {
   const FRESH = at(NOW - 10 * DAY);
   const OLD = at(NOW - 1000 * DAY);
   const NEAR = at(NOW - 700 * DAY);
+  /** On both sides of the edge, and most often in one partition. */
+  const EDGE = new Date(NOW).setUTCFullYear(new Date(NOW).getUTCFullYear() - 2);
+  const JUST_OLD = at(EDGE - 3_600_000);
+  const JUST_KEPT = at(EDGE + 12 * 3_600_000);
 
   it('a tombstone and what it hides are never parted, whichever merges first', async () => {
     for (const order of ['row first', 'tombstone first'] as const) {
@@ -196,6 +200,31 @@ describe('retention', () => {
     }
   });
 
+  it.each([
+    ['ttl first', ['ttl', 'versions']],
+    ['versions first', ['versions', 'ttl']],
+  ] as const)('a date moved just beyond the edge brings no older version back, %s', async (name, order) => {
+    const relation = relationOf(`public.edge_${name.replace(' ', '_')}`, {
+      id: 'int4 not null',
+      d: 'timestamptz',
+    });
+    const sink = await opened(relation, { count: 2, unit: 'year' }, [{ id: '1', d: JUST_KEPT }]);
+    const table = `${fixture.landing}.${relation.name}`;
+    await fixture.query(`system stop merges ${table}`);
+    await apply(sink, {
+      commitLsn: 0x2000n,
+      changes: [{ op: 'update', relation, old: { id: '1', d: JUST_KEPT }, row: { id: '1', d: JUST_OLD } }],
+    });
+    await fixture.query(`system start merges ${table}`);
+    for (const what of order) {
+      // Each part by itself loses what has expired in it; or all versions meet.
+      if (what === 'ttl')
+        await fixture.query(`alter table ${table} materialize ttl settings mutations_sync = 1`);
+      else await merge(relation);
+      expect(await visible(relation), what).toEqual([]);
+    }
+  });
+
   it('a row that changes its date often shows once, with every way of reading FINAL', async () => {
     const relation = relationOf('public.wandering', { id: 'int4 not null', d: 'timestamptz' });
     const sink = await opened(relation, { count: 2, unit: 'year' }, [{ id: '1', d: FRESH }]);
@@ -239,13 +268,15 @@ describe('retention', () => {
       );
       const dates = [
         OLD,
+        JUST_OLD,
+        JUST_KEPT,
         FRESH,
         NEAR,
         '1900-01-01 00:00:00+00',
         '2105-01-01 00:00:00+00',
         '2290-01-01 00:00:00+00',
       ];
-      const kept = (d: unknown): boolean => d !== OLD && d !== dates[3];
+      const kept = (d: unknown): boolean => d !== OLD && d !== JUST_OLD && d !== '1900-01-01 00:00:00+00';
       const oldOf = (row: Row): Row => (replicaIdentity === 'full' ? row : { id: row['id'], d: row['d'] });
       const sink = await opened(relation, { count: 2, unit: 'year' }, []);
       const table = `${fixture.landing}.${relation.name}`;
