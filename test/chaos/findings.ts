@@ -7,8 +7,12 @@ export class Findings {
   readonly #tell: (line: string) => void;
   readonly #broken = new AbortController();
 
-  constructor(tell: (line: string) => void) {
+  readonly #verbose: boolean;
+
+  /** `verbose`: every note is told. */
+  constructor(tell: (line: string) => void, verbose: boolean) {
     this.#tell = tell;
+    this.#verbose = verbose;
   }
 
   /** Aborted at the first violation. */
@@ -35,11 +39,12 @@ export class Findings {
   /** Keeps what was done and when, for whoever has to understand a violation. */
   note(line: string): void {
     this.steps.push(`${this.at()} ${line}`);
+    if (this.#verbose) this.#tell(`${this.at()} ${line}`);
   }
 
   tell(line: string): void {
     this.note(line);
-    this.#tell(line);
+    if (!this.#verbose) this.#tell(line);
   }
 
   violation(text: string): void {

@@ -19,6 +19,8 @@ export interface ChaosOptions {
   readonly minutes: number;
   readonly decoder: 'wal2json' | 'pgoutput' | 'auto';
   readonly tell: (line: string) => void;
+  /** Tells every step as it is done. */
+  readonly verbose: boolean;
   readonly signal: AbortSignal;
 }
 
@@ -42,7 +44,7 @@ const CONSISTENT_MS_MAX = 90_000;
 /** Rounds of breaking everything, each ended by a comparison of everything, until the time is over or something is wrong. */
 export async function runChaos(options: ChaosOptions): Promise<ChaosResult> {
   const { seed, tell } = options;
-  const findings = new Findings(tell);
+  const findings = new Findings(tell, options.verbose);
   const dir = mkdtempSync(join(tmpdir(), 'walhouse-chaos-'));
   // Postgres does not run as root, and has to get in.
   chmodSync(dir, 0o711);
@@ -143,7 +145,7 @@ class Run {
     if (point !== null) {
       findings.tell(`first start, to die at ${point.name}, pass ${point.passes}`);
       await active.start(`${point.name}:${point.passes}`);
-      findings.count((await active.died(6_000)) ? `died at:${point.name}` : 'failpoint not met');
+      findings.count((await active.died(15_000)) ? `died at:${point.name}` : 'failpoint not met');
       await active.kill();
     }
     await active.start();

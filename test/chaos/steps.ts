@@ -7,7 +7,7 @@ import { POOL_MERCHANTS } from './transfers.js';
 import { DATABASE, SLOT, type World } from './world.js';
 
 /** How long a failpoint is waited for before the process is killed without it. */
-const FAILPOINT_MS_MAX = 8_000;
+const FAILPOINT_MS_MAX = 15_000;
 const STANDBY_MS_MAX = 15_000;
 const ANSWER_MS_MAX = 10_000;
 const SLOW_MS = 150;
