@@ -79,6 +79,10 @@ export async function ensurePublication(
     for (const statement of statements) await client.query(statement);
   } catch (error) {
     await client.query('rollback to savepoint walhouse_publication');
+    // Somebody else keeps it, and it has all that is wanted: what it has besides is passed over.
+    const { code } = error as { code?: string };
+    if (code === '42501' && before.differing.length === 0 && !before.settingsDiffer) return 'kept';
+    if (code === '42P01') await refuseGone(client, relations);
     for (const entry of entries) await tryEntry(client, entry);
     throw error;
   }
@@ -102,6 +106,23 @@ export async function misPublished(
 /** Throws `config_invalid` where Postgres does not take the table's condition into a publication; leaves nothing behind. */
 export async function tryPublished(client: ClientBase, relation: Relation, version: number): Promise<void> {
   await tryEntry(client, entryOf(relation, version));
+}
+
+/** Throws where a table has gone since the catalog was read. */
+async function refuseGone(client: ClientBase, relations: readonly Relation[]): Promise<void> {
+  const { rows } = await client.query<{ id: string }>(
+    `select n.nspname || '.' || c.relname as id from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      where c.oid = any($1::oid[])`,
+    [relations.map(({ oid }) => oid)],
+  );
+  const gone = relations.find((relation) => !rows.some(({ id }) => id === relation.id));
+  if (gone === undefined) return;
+  throw new WalhouseError('schema_changed', {
+    what: `${gone.id} has just been dropped or renamed.`,
+    why: 'It cannot be published under that name.',
+    fix: 'nothing, the catalog is looked at again',
+    table: gone.id,
+  });
 }
 
 async function tryEntry(client: ClientBase, entry: Entry): Promise<void> {

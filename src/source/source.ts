@@ -14,6 +14,7 @@ import type {
 } from '../pipeline/source.js';
 import { closePool, connect, destroy, openPool, parseTarget, type Target } from './connection.js';
 import { ensurePublication, misPublished } from './publication.js';
+import { lackingRights } from './rights.js';
 import { readSelected, type Selections } from './selection.js';
 import { choosePlugin, knowsNumbers, misfits, readServer, refuseGenerated, type Server } from './server.js';
 import {
@@ -134,22 +135,27 @@ export class PostgresSource implements Source, PostgresSourceFacts {
     return this.#named(async () => {
       const { tables, selections, slot, publication } = this.#options;
       const { version } = this.#server;
-      const byName = (await slotPlugin(this.#pool, slot)) === 'wal2json';
+      const plugin = this.#plugin ?? (await slotPlugin(this.#pool, slot));
       const found = await this.#withClient(
-        (client) => survey(client, tables, selections, byName),
+        (client) => survey(client, tables, selections, plugin === 'wal2json'),
         'begin isolation level repeatable read read only',
+      );
+      const published = plugin === 'pgoutput' ? publication : null;
+      const lacking = await this.#withClient((client) =>
+        lackingRights(client, found.relations, published, this.#target),
       );
       const wrong = await misfits(this.#pool, slot, version, found.relations, () => {
         this.#knowsNumbers ??= knowsNumbers(this.#pool);
         return this.#knowsNumbers;
       });
-      const relations = found.relations.filter(({ id }) => !wrong.has(id));
+      const problems = new Map([...found.problems, ...lacking, ...wrong]);
+      const relations = found.relations.filter(({ id }) => !problems.has(id));
       this.#relations = relations;
       const misread =
         this.#plugin === 'pgoutput'
           ? await this.#withClient((client) => misPublished(client, publication, relations, version))
           : [];
-      return { relations, problems: new Map([...found.problems, ...wrong]), misPublished: misread };
+      return { relations, problems, misPublished: misread };
     });
   }
 

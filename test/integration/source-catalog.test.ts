@@ -249,6 +249,55 @@ describe('the slot', () => {
     });
   });
 
+  it('is read by a role that may not read or publish every table; each is a problem of its own, until it may', async () => {
+    const role = `${databases.name}_reader`;
+    await databases.postgres(`
+      create role ${role} login replication password 'x';
+      grant create on database ${databases.name} to ${role};
+      create table own (id int primary key, note text); alter table own owner to ${role};
+      create table secret (id int primary key); create table rowed (id int primary key);
+      create table foreign_own (id int primary key);
+      grant select on rowed, foreign_own to ${role};
+      alter table rowed enable row level security`);
+    await databases.postgres(`select pg_create_logical_replication_slot($1, 'pgoutput')`, [databases.name]);
+    const url = new URL(databases.postgresUrl);
+    url.username = role;
+    url.password = 'x';
+    const tables = ['public.own', 'public.secret', 'public.rowed', 'public.foreign_own'];
+    try {
+      const source = await open(tables, { url: url.href, decoder: 'pgoutput' });
+      const outside = await source.survey();
+      expect(outside.relations).toEqual([]);
+      for (const { fix } of outside.problems.values())
+        expect(fix).toBe(`grant usage on schema "public" to "${role}"`);
+      await databases.postgres(outside.problems.get('public.own')!.fix);
+      const { relations, problems } = await source.survey();
+      expect(relations.map(({ id }) => id)).toEqual(['public.own']);
+      expect([...problems].map(([id, { kind, fix }]) => [id, kind, fix.split(' ')[0]])).toEqual([
+        ['public.secret', 'source_permission', 'grant'],
+        ['public.rowed', 'source_permission', 'alter'],
+        ['public.foreign_own', 'source_permission', 'alter'],
+      ]);
+      await source.ensurePublication();
+      await databases.postgres(problems.get('public.secret')!.fix);
+      await databases.postgres(`alter table secret owner to ${role}`);
+      await databases.postgres(problems.get('public.rowed')!.fix);
+      // The owner of the publication is the one that may add a table of somebody else's.
+      await databases.postgres(problems.get('public.foreign_own')!.fix.split(': ')[1]!);
+      await databases.postgres(`alter table rowed owner to ${role}`);
+      const after = await source.survey();
+      expect([...after.problems.keys()]).toEqual([]);
+      await databases.postgres(`alter publication ${databases.name} add table secret, rowed`);
+      await source.ensurePublication();
+    } finally {
+      await Promise.all(sources.splice(0).map((source) => source.close()));
+      await databases.postgres('select pg_drop_replication_slot($1)', [databases.name]);
+      await databases.postgres(
+        `drop publication if exists ${databases.name}; drop owned by ${role}; drop role ${role}`,
+      );
+    }
+  });
+
   it('that exists leaves the tables that its decoder cannot carry as problems of their own', async ({
     skip,
   }) => {
