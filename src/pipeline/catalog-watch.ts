@@ -74,6 +74,7 @@ export class CatalogWatch {
 function looksOf({ relations, problems }: Survey): Map<string, string> {
   const looks = new Map<string, string>();
   for (const relation of relations) looks.set(relation.id, JSON.stringify({ ...relation, stamp: null }));
-  for (const [id, error] of problems) looks.set(id, error.message);
+  // Not its fix, which may name what is no concern of this table.
+  for (const [id, { kind, what }] of problems) looks.set(id, `${kind}: ${what}`);
   return looks;
 }
