@@ -35,6 +35,7 @@ export function configText(source: ExaminedSource): string {
     ...source.tables.flatMap((table) => ['', ...tableLines(table)]),
     '',
     '# marts: [] # folders under clickhouse/ to keep over these tables',
+    '# verify: { every: 1h } # compare both sides in the background; walhouse status and /metrics show the result',
     '',
     'api:',
     '  listen: 127.0.0.1:8080 # on any other address, api.keys must be set',
