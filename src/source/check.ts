@@ -5,6 +5,7 @@ import { openPool, parseTarget, quoteName, type Target } from './connection.js';
 import { choosePlugin, knowsNumbers, misfits, nullableNumbers, readServer } from './server.js';
 import { readSlot, type Plugin } from './slot.js';
 import { tryPublished } from './publication.js';
+import { decoderFilter, type Decoding } from './row-filter.js';
 import { readSelected } from './selection.js';
 import { sourceError } from './source-error.js';
 import type { SourceOptions } from './source.js';
@@ -78,7 +79,8 @@ export async function checkSource(options: SourceOptions): Promise<Finding[]> {
     findings.push(checkDecoder(plugin, relations));
     const wrong = await misfits(pool, slot, server.version, relations, () => knowsNumbers(pool));
     for (const [id, error] of wrong) findings.push(failed(`decoder of ${id}`, error));
-    if (plugin === 'pgoutput') findings.push(...(await checkConditions(pool, relations, server.version)));
+    const fitting = relations.filter(({ id }) => !wrong.has(id));
+    findings.push(...(await checkConditions(pool, fitting, { plugin, version: server.version })));
     const state = await readSlot(pool, slot, plugin, target);
     findings.push(
       passed(
@@ -94,18 +96,19 @@ export async function checkSource(options: SourceOptions): Promise<Finding[]> {
   return findings;
 }
 
-/** Whether a publication would take the conditions; tried out and taken back. */
+/** Whether the decoder can evaluate the conditions, or a publication would take them; that is tried out and taken back. */
 async function checkConditions(
   pool: Pool,
   relations: readonly Relation[],
-  version: number,
+  decoding: Decoding,
 ): Promise<Finding[]> {
   const findings: Finding[] = [];
   const client = await pool.connect();
   try {
     for (const relation of relations) {
       try {
-        await tryPublished(client, relation, version);
+        decoderFilter(relation, decoding);
+        if (decoding.plugin === 'pgoutput') await tryPublished(client, relation, decoding.version);
       } catch (error) {
         findings.push(failed(`condition of ${relation.id}`, error));
       }

@@ -54,18 +54,12 @@ export async function choosePlugin(parts: {
   readonly relations: readonly Relation[];
   readonly log: Log;
 }): Promise<Plugin> {
-  const { server, slot, relations } = parts;
+  const { server, slot } = parts;
   const existing = pluginOf(await slotPlugin(parts.pool, slot));
   if (existing === 'wal2json') refuseEncoding(server);
   // What was asked for and is not the slot's is said when the slot is read.
   if (existing !== null) return parts.wanted === 'pgoutput' ? parts.wanted : existing;
-  const plugin = await choose(parts);
-  for (const relation of relations) decoderFilter(relation, { plugin, version: server.version });
-  return plugin;
-}
-
-async function choose(parts: Parameters<typeof choosePlugin>[0]): Promise<Plugin> {
-  const { pool, server, wanted, relations, log } = parts;
+  const { pool, wanted, relations, log } = parts;
   const { version } = server;
   const unsent = unsentColumns(relations, version);
   if (wanted === 'pgoutput') {

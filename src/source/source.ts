@@ -15,6 +15,7 @@ import type {
 import { closePool, connect, destroy, openPool, parseTarget, type Target } from './connection.js';
 import { ensurePublication, misPublished } from './publication.js';
 import { lackingRights } from './rights.js';
+import { decoderFilters } from './row-filter.js';
 import { readSelected, type Selections } from './selection.js';
 import { choosePlugin, knowsNumbers, misfits, readServer, refuseGenerated, type Server } from './server.js';
 import {
@@ -164,10 +165,13 @@ export class PostgresSource implements Source, PostgresSourceFacts {
    */
   ensurePublication(onDiffering?: (ids: readonly string[]) => Promise<void>): Promise<void> {
     return this.#named(async () => {
-      if ((await this.#decide()) === 'wal2json') return;
+      const plugin = await this.#decide();
       const { publication, log } = this.#options;
       const { version } = this.#server;
       const relations = await this.#known();
+      // Throws for a condition that nobody could evaluate.
+      decoderFilters(relations, { plugin, version });
+      if (plugin === 'wal2json') return;
       refuseGenerated(relations, version);
       const done = await this.#withClient((client) =>
         ensurePublication(client, publication, relations, version, onDiffering),
