@@ -11,16 +11,21 @@ import { Progress } from './progress.js';
 import { interrupted, Repairs, type RepairReport } from './repairs.js';
 import { refuseGap, refuseOtherCluster } from './refusals.js';
 import type { Relation } from './relation.js';
-import type { Checkpoint } from './sink.js';
+import type { Checkpoint, Sink } from './sink.js';
 import type { Since, Source, Turn } from './source.js';
 import { Stages } from './stages.js';
 import { next, type Event, type State } from './state.js';
 import type { TableReport } from './table-report.js';
 import { TableReports } from './table-reports.js';
 
-export interface ReplicatorOptions extends AttachmentOptions {
+/** The two sides, as the configuration of the tables has them. */
+export interface Ends {
+  readonly sink: Sink;
   /** Connects to the source; called again after a failure. */
   readonly openSource: () => Promise<Source>;
+}
+
+export interface ReplicatorOptions extends Ends, AttachmentOptions {
   /** How often the source's catalog is looked at for changes. */
   readonly catalogMs?: number;
   readonly now?: () => number;
@@ -35,6 +40,9 @@ export interface Waiting {
 
 /** How often the source's catalog is looked at. */
 const CATALOG_MS = 2_000;
+/** A table whose changes are refused again so soon after it was begun anew makes the service wait. */
+const ISOLATED_AGAIN_MS = 10_000;
+const ISOLATED_WAIT_MS = 2_000;
 /** A standby looks at least so often whether the slot is free. */
 const STANDBY_MS_MAX = 500;
 
@@ -50,6 +58,9 @@ export class Replicator {
   readonly #closing = new AbortController();
   readonly #tables: TableReports;
   readonly #nudge: Nudge;
+  readonly #isolatedAtMs = new Map<string, number>();
+  #ends: Ends;
+  #attempting: Promise<void> = Promise.resolve();
   #state: State = 'starting';
   #error: WalhouseError | null = null;
   #waiting: Waiting | null = null;
@@ -66,6 +77,7 @@ export class Replicator {
 
   constructor(options: ReplicatorOptions) {
     this.#options = options;
+    this.#ends = options;
     this.#now = options.now ?? Date.now;
     this.progress = new Progress(this.#now);
     this.#tables = new TableReports(options.log);
@@ -107,12 +119,15 @@ export class Replicator {
   async run(): Promise<void> {
     try {
       while (!this.#closing.signal.aborted) {
+        const ends = this.#ends;
+        const attempt = this.#attempt(ends);
+        this.#attempting = attempt.catch(() => undefined);
         try {
-          await this.#attempt();
+          await attempt;
         } catch (error) {
           if (this.#closing.signal.aborted) break;
-          if (await this.#isolated(error)) continue;
-          await this.#failed(error);
+          if (await this.#isolated(error, ends)) continue;
+          await this.#failed(error, ends);
         }
       }
     } finally {
@@ -129,6 +144,19 @@ export class Replicator {
     this.#wake.abort();
     this.progress.close();
     await this.#attach?.leave();
+  }
+
+  /**
+   * Goes on with other ends: other tables, or the same ones kept otherwise. What is on its way is stored and confirmed first, and a
+   * first snapshot completed. Resolves when the former ends are not in use any more.
+   */
+  async reconfigure(ends: Ends): Promise<void> {
+    const before = this.#attempting;
+    this.#ends = ends;
+    this.#wake.abort();
+    // One that breaks meanwhile has ended as well.
+    await this.#attach?.leave().catch(() => undefined);
+    await before;
   }
 
   /** Stops reading; the slot stays ours. */
@@ -151,7 +179,7 @@ export class Replicator {
    * is another one, `all` begins again with everything.
    */
   async resync(ids: readonly string[], all: boolean): Promise<void> {
-    const { sink } = this.#options;
+    const { sink } = this.#ends;
     await sink.markStale(ids, 'fit');
     if (this.#attach === null && all && this.#state === 'stopped') await sink.forgetCheckpoint();
     if (this.#attach === null) {
@@ -163,7 +191,7 @@ export class Replicator {
       const report = this.#tables.all.get(id);
       const relation = this.#following.get(id);
       if (report === undefined || relation === undefined) reattach = true;
-      else if (report.state === 'streaming') this.#stages?.begin({ relation, report, live: true });
+      else this.#stages?.begin({ relation, report, live: report.state === 'streaming' });
     }
     if (reattach) await this.#attach.leave();
   }
@@ -200,12 +228,13 @@ export class Replicator {
     return applier.hold(fn);
   }
 
-  async #attempt(): Promise<void> {
-    const { sink, log } = this.#options;
+  async #attempt(ends: Ends): Promise<void> {
+    const { sink } = ends;
+    const { log } = this.#options;
     // Attaching anew after a look at the catalog is no change of state.
     const going = this.#state === 'streaming' || this.#state === 'paused';
     if (this.#state !== 'starting' && this.#state !== 'standby' && !going) this.#move('attempt');
-    const source = await this.#options.openSource();
+    const source = await ends.openSource();
     let watch: CatalogWatch | null = null;
     let turn: Turn | null = null;
     try {
@@ -223,8 +252,8 @@ export class Replicator {
       const rebuilt: TableReport[] = [];
       const appliedLsn =
         checkpoint === null
-          ? await this.#snapshotFirst(source, relations)
-          : await this.#continue(source, relations, checkpoint, rebuilt);
+          ? await this.#snapshotFirst(source, sink, relations)
+          : await this.#continue(source, sink, relations, checkpoint, rebuilt);
       if (this.#closing.signal.aborted) return;
       this.progress.advance(appliedLsn, checkpoint?.committedAtUs ?? null);
       const wholeFrom = await source.currentLsn();
@@ -250,22 +279,25 @@ export class Replicator {
         log,
       });
       this.#following = new Map(relations.map((relation) => [relation.id, relation]));
-      this.#attach = new Attachment(this.#options, {
-        source,
-        relations,
-        identity,
-        wholeFrom,
-        exact: () => this.#tables.exactAt(this.progress.durable),
-        since: ({ id }) => this.#since.get(id) ?? 0n,
-        onStreaming: () => {
-          void turn?.end();
-          this.#stageStale(relations, stages);
+      this.#attach = new Attachment(
+        { ...this.#options, sink },
+        {
+          source,
+          relations,
+          identity,
+          wholeFrom,
+          exact: () => this.#tables.exactAt(this.progress.durable),
+          since: ({ id }) => this.#since.get(id) ?? 0n,
+          onStreaming: () => {
+            void turn?.end();
+            this.#stageStale(relations, stages);
+          },
+          progress: this.progress,
+          now: this.#now,
+          onChange: (relation) => this.#tables.count(relation),
+          onRetry: (error, waitMs) => this.#retrying(error, waitMs),
         },
-        progress: this.progress,
-        now: this.#now,
-        onChange: (relation) => this.#tables.count(relation),
-        onRetry: (error, waitMs) => this.#retrying(error, waitMs),
-      });
+      );
       this.#error = null;
       this.#waiting = null;
       if (this.#state !== 'streaming' && this.#state !== 'paused') this.#move('ready');
@@ -284,6 +316,7 @@ export class Replicator {
         onHarmless: (relation) => sink.noteStamp(relation),
       });
       const running = this.#attach.run();
+      if (this.#ends !== ends) attachment.leave().catch((error: unknown) => attachment.fail(error));
       // A pause outlives a reconnect.
       if (this.#pauseWanted) {
         this.#move('pause');
@@ -310,7 +343,7 @@ export class Replicator {
   }
 
   /** Everything from nothing, before the stream begins; returns the position from which on it is applied. */
-  async #snapshotFirst(source: Source, relations: readonly Relation[]): Promise<Lsn> {
+  async #snapshotFirst(source: Source, sink: Sink, relations: readonly Relation[]): Promise<Lsn> {
     this.progress.restart();
     for (const { id } of relations)
       Object.assign(this.#tables.of(id), { state: 'waiting', snapshot: null, exactFrom: null, error: null });
@@ -319,7 +352,7 @@ export class Replicator {
     const snapshot = slot === null ? await source.createSlot() : await source.openSnapshot();
     try {
       await snapshotFirst(relations, {
-        sink: this.#options.sink,
+        sink,
         snapshot,
         report: ({ id }) => this.#tables.of(id),
         check: () => {
@@ -341,11 +374,12 @@ export class Replicator {
   /** Takes up what an earlier run left. Tables that need a new copy get it once the stream runs. */
   async #continue(
     source: Source,
+    sink: Sink,
     relations: readonly Relation[],
     checkpoint: Checkpoint,
     rebuilt: TableReport[],
   ): Promise<Lsn> {
-    const { sink, log } = this.#options;
+    const { log } = this.#options;
     for (const relation of relations) {
       const report = this.#tables.of(relation.id);
       const attached = await sink.attach(relation);
@@ -362,8 +396,9 @@ export class Replicator {
     refuseGap(this.#options.slot, checkpoint, slot?.confirmedLsn ?? null);
     const left: string[] = [];
     for (const { id, state } of await sink.loadTables()) {
-      if (state === 'stopped' || relations.some((relation) => relation.id === id)) continue;
-      left.push(id);
+      if (relations.some((relation) => relation.id === id)) continue;
+      if (state !== 'stopped') left.push(id);
+      else if (!this.#tables.dropped.has(id)) continue;
       if (this.#tables.all.has(id)) continue;
       log.warn(
         { table: id },
@@ -383,16 +418,24 @@ export class Replicator {
   }
 
   /** A failure that is one table's: what is stored of it takes no more changes, and it is snapshotted anew beside the readers. */
-  async #isolated(error: unknown): Promise<boolean> {
+  async #isolated(error: unknown, { sink }: Ends): Promise<boolean> {
     if (!(error instanceof WalhouseError) || error.table === null || !this.#everStreamed) return false;
     if (error.kind !== 'schema_changed' && error.kind !== 'table_no_identity') return false;
     if (!this.#tables.all.has(error.table)) return false;
-    this.#options.log.warn({ table: error.table, kind: error.kind }, error.message);
+    const lastMs = this.#isolatedAtMs.get(error.table) ?? Number.NEGATIVE_INFINITY;
+    const waitMs = this.#now() - lastMs < ISOLATED_AGAIN_MS ? ISOLATED_WAIT_MS : 0;
+    this.#options.log.warn({ table: error.table, kind: error.kind, waitMs }, error.message);
     try {
-      await this.#options.sink.markStale([error.table], 'unfit');
+      await sink.markStale([error.table], 'unfit');
     } catch (cause) {
-      await this.#failed(cause);
+      await this.#failed(cause, this.#ends);
+      return true;
     }
+    if (waitMs > 0) {
+      this.#retrying(error, waitMs);
+      await sleep(waitMs, this.#closing.signal);
+    }
+    this.#isolatedAtMs.set(error.table, this.#now());
     return true;
   }
 
@@ -406,7 +449,7 @@ export class Replicator {
     }
   }
 
-  async #failed(cause: unknown): Promise<void> {
+  async #failed(cause: unknown, ends: Ends): Promise<void> {
     const error = asWalhouseError(cause);
     const retry = error.policy === 'retry';
     // At the first contact a person is watching: say it and leave. Waiting for another instance is no mistake.
@@ -422,7 +465,7 @@ export class Replicator {
     if (!standby) this.#options.log.error({ kind: error.kind, waitMs, err: error }, error.message);
     else if (!waitsOn) this.#options.log.info({ kind: error.kind }, error.message);
     this.#wake = new AbortController();
-    if (this.#closing.signal.aborted) return;
+    if (this.#closing.signal.aborted || this.#ends !== ends) return;
     if (waitMs !== null) await sleep(waitMs, this.#wake.signal);
     else await new Promise<void>((resolve) => onAbort(this.#wake.signal, resolve));
   }

@@ -61,9 +61,15 @@ export class Stages {
     this.#options = options;
   }
 
+  /** One that was put off has its turn at once. */
   begin(wanted: Wanted): void {
-    if (this.#stopping.signal.aborted || this.#queue.some(({ relation }) => relation === wanted.relation))
+    if (this.#stopping.signal.aborted) return;
+    const known = this.#queue.find(({ relation }) => relation === wanted.relation);
+    if (known !== undefined) {
+      known.notBeforeMs = 0;
+      this.#arrived.abort();
       return;
+    }
     const backoff = new Backoff({ firstMs: 200, longestMs: AGAIN_MS_MAX });
     this.#queue.push({ ...wanted, backoff, notBeforeMs: 0 });
     this.#arrived.abort();

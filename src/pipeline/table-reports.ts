@@ -10,6 +10,7 @@ import type { TableReport } from './table-report.js';
 export class TableReports {
   readonly #reports = new Map<string, TableReport>();
   readonly #log: Log;
+  #dropped: ReadonlySet<string> = new Set();
 
   constructor(log: Log) {
     this.#log = log;
@@ -17,6 +18,11 @@ export class TableReports {
 
   get all(): ReadonlyMap<string, TableReport> {
     return this.#reports;
+  }
+
+  /** Tables that were configured until the last look at what can be followed. */
+  get dropped(): ReadonlySet<string> {
+    return this.#dropped;
   }
 
   /** The table's report, made where there is none. */
@@ -83,8 +89,11 @@ export class TableReports {
     });
     const [first] = problems.values();
     if (first !== undefined && !isolate) throw first;
-    for (const id of this.#reports.keys())
-      if (!problems.has(id) && !relations.some((relation) => relation.id === id)) this.#reports.delete(id);
+    const gone = [...this.#reports.keys()].filter(
+      (id) => !problems.has(id) && !relations.some((relation) => relation.id === id),
+    );
+    for (const id of gone) this.#reports.delete(id);
+    this.#dropped = new Set(gone);
     for (const [id, error] of problems) {
       const report = this.of(id);
       if (report.error?.message !== error.message)
