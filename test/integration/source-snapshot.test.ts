@@ -2,7 +2,7 @@ import pg from 'pg';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { silentLog } from '../../src/pipeline/log.js';
 import type { Relation } from '../../src/pipeline/relation.js';
-import type { Snapshot } from '../../src/pipeline/source.js';
+import type { RetentionCut, Snapshot } from '../../src/pipeline/source.js';
 import { openSource } from '../../src/source/source.js';
 import { createDatabases, type TestDatabases } from '../support/servers.js';
 import { prepare, rowOf, type Prepared, type Row } from './source-recorder.js';
@@ -195,5 +195,63 @@ describe('a snapshot', () => {
     await expect(rowsOf(one.snapshot, one.relations[0]!)).rejects.toMatchObject({
       kind: 'source_disconnected',
     });
+  });
+
+  it('reads the rows of some keys, of any type and however they are written', async () => {
+    await databases.postgres(
+      `create domain "Odd Domain" as text;
+       create table k ("At" timestamptz, "Raw" bytea, "Fixed" char(4), "Dom" "Odd Domain", v text, primary key ("At", "Raw", "Fixed", "Dom"));
+       insert into k values ('2026-01-01 00:00:00.000001', '\\x00ff', 'ab', E'it''s {"a\\\\b",\\t}', 'one'), ('2026-01-02', '\\x', '', '', E'\\x01 NULL'),
+         ('2026-01-03', '\\x', 'c', '', 'not asked for')`,
+    );
+    one = await prepare(databases, 'pgoutput', ['public.k']);
+    await databases.postgres(`update k set v = 'later'`);
+    const rows: Row[] = [];
+    const relation = one.relations[0]!;
+    const keys = await one.snapshot.readKeys(
+      relation,
+      [
+        ['2026-01-01 01:00:00.000001+01', '\\x00FF', 'ab  ', `it's {"a\\b",\t}`],
+        ['2026-01-02', '\\x', '', ''],
+        ['2026-01-02 00:00:00', '\\x', '', ''],
+        ['2030-01-01', '\\x', '', 'nowhere'],
+      ],
+      { onRow: (row) => void rows.push(rowOf(relation, row)) },
+    );
+    expect(rows.map(({ v }) => v).sort()).toEqual(['\x01 NULL', 'one']);
+    // As Postgres prints them, once each.
+    expect([...keys].sort()).toEqual([
+      ['2026-01-01 00:00:00.000001+00', '\\x00ff', 'ab  ', `it's {"a\\b",\t}`],
+      ['2026-01-02 00:00:00+00', '\\x', '    ', ''],
+      ['2030-01-01 00:00:00+00', '\\x', '    ', 'nowhere'],
+    ]);
+  });
+
+  it('reads keys of partitioned tables, leaves out children and what is past the cut, and refuses what is no key', async () => {
+    await databases.postgres(
+      `create table p (id int primary key, at date) partition by range (id);
+       create table p1 partition of p for values from (0) to (10); insert into p values (1, '2026-01-01'), (2, '2000-01-01'), (3, null);
+       create table a (id int primary key); create table child () inherits (a); insert into a values (1); insert into child values (2)`,
+    );
+    one = await prepare(databases, 'pgoutput', ['public.p', 'public.a']);
+    const { snapshot, relations } = one;
+    const idsOf = async (name: string, cut?: RetentionCut): Promise<(string | null | undefined)[]> => {
+      const ids: (string | null | undefined)[] = [];
+      const relation = relations.find((found) => found.name === name)!;
+      await snapshot.readKeys(relation, [['1'], ['2'], ['3']], {
+        cut,
+        onRow: (row) => void ids.push(row.text(0)),
+      });
+      return ids.sort();
+    };
+    expect(await idsOf('p')).toEqual(['1', '2', '3']);
+    expect(await idsOf('a')).toEqual(['1']);
+    const keep = { count: 2, unit: 'year' } as const;
+    expect(await idsOf('p', { column: 'at', keep, moment: '2026-11-21 00:00:00' })).toEqual(['1', '3']);
+    for (const wrong of ['x', '', '99999999999', "1'; drop table a; --"]) {
+      const reading = snapshot.readKeys(relations[0]!, [[wrong]], { onRow() {} });
+      await expect(reading, wrong).rejects.toMatchObject({ kind: 'source_rejected' });
+    }
+    expect(await idsOf('a')).toEqual(['1']);
   });
 });
