@@ -7,9 +7,10 @@ select
   toInt64(assumeNotNull(payment_id)) as payment_id,
   _version,
   _is_deleted,
+  cast(method as LowCardinality(Nullable(String))) as method,
   toUInt8(ifNull(cast(status as Nullable(String)) = 'Rejected', 0)) as is_rejected,
   ifNull(amount, 0) as amount
 from {landing}.payments
 where merchant_id is not null
   and payment_date is not null
-  and payment_date > now64(6, 'UTC') - interval 8 day
+  and payment_date > now64(6, 'UTC') - interval {horizon_days} day

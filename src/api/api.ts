@@ -17,6 +17,7 @@ import type { RateLimit } from './rate-limit.js';
 import type { RiskReader } from './risk.js';
 import { addOpsRoutes, type Control } from './routes-ops.js';
 import { addRiskRoutes } from './routes-risk.js';
+import { microsFromMs } from './timestamp.js';
 
 export interface ApiLimits {
   /** For each key; for each address where there are no keys. */
@@ -31,6 +32,8 @@ export const API_LIMITS: ApiLimits = {
 
 export interface ApiOptions {
   readonly risk: RiskReader;
+  /** The windows that may be asked for, in milliseconds; the seven days alone when left out. */
+  readonly windowsMs?: readonly number[];
   readonly positions: Positions;
   readonly status: () => StatusDocument | Promise<StatusDocument>;
   /** Without it what it does is refused. */
@@ -87,7 +90,13 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
   });
   app.use(everyRequest(log, metrics));
   app.onError(answerFailure(log));
-  addRiskRoutes(app, { coalescer, positions, guard, now });
+  addRiskRoutes(app, {
+    coalescer,
+    positions,
+    guard,
+    now,
+    windows: (options.windowsMs ?? []).map((ms) => microsFromMs(ms)),
+  });
   addOpsRoutes(app, {
     status,
     positions,

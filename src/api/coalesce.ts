@@ -1,10 +1,9 @@
 import { deadlineProblem } from './clickhouse-failure.js';
 import { Problem } from './problem.js';
-import type { RiskReader, RiskResult } from './risk.js';
-import type { Micros } from './timestamp.js';
+import type { RiskCost, RiskQuestion, RiskReader, RiskResult } from './risk.js';
 
 /** One kind of work with a bound of its own, so that slow questions do not stand before quick ones. */
-export type Lane = 'now' | 'at' | 'bulk' | 'landing';
+export type Lane = 'now' | 'at' | 'bulk' | 'pass' | 'landing';
 
 export interface CoalesceLimits {
   /** Queries at once, by lane. */
@@ -14,14 +13,15 @@ export interface CoalesceLimits {
   /** Look-ups that may wait in one lane; more are refused at once. */
   readonly waitingMax: number;
   /** From question to answer, waiting included, by what is read. */
-  readonly deadlineMs: { readonly mart: number; readonly landing: number };
+  readonly deadlineMs: Readonly<Record<RiskCost, number>>;
 }
 
 export const COALESCE_LIMITS: CoalesceLimits = {
-  queries: { now: 2, at: 2, bulk: 1, landing: 1 },
+  queries: { now: 2, at: 2, bulk: 1, pass: 1, landing: 1 },
   idsPerQuery: 64,
   waitingMax: 2000,
-  deadlineMs: { mart: 2500, landing: 6000 },
+  // Whoever reads the marts has to be done before a new copy takes their place (`QUESTION_MS`).
+  deadlineMs: { mart: 2500, pass: 2500, landing: 6000 },
 };
 
 /** Told of each query that ends: for metrics. */
@@ -33,7 +33,7 @@ interface Lookup {
 }
 
 interface Group {
-  readonly to: Micros | null;
+  readonly question: RiskQuestion;
   readonly ids: Set<bigint>;
   readonly lookups: Set<Lookup>;
   readonly abort: AbortController;
@@ -44,8 +44,8 @@ interface LaneState {
   running: number;
   waiting: number;
   readonly queue: Group[];
-  /** The last group of each window end, which others may still join: none of them has been sent. */
-  readonly open: Map<Micros | null, Group>;
+  /** The last group of each question, which others may still join: none of them has been sent. */
+  readonly open: Map<string, Group>;
 }
 
 /**
@@ -68,7 +68,13 @@ export class Coalescer {
     this.#reader = reader;
     this.#limits = limits;
     this.#observe = observe;
-    this.#lanes = { now: lane('now'), at: lane('at'), bulk: lane('bulk'), landing: lane('landing') };
+    this.#lanes = {
+      now: lane('now'),
+      at: lane('at'),
+      bulk: lane('bulk'),
+      pass: lane('pass'),
+      landing: lane('landing'),
+    };
   }
 
   /** Look-ups that wait for their query to be sent. */
@@ -80,10 +86,10 @@ export class Coalescer {
    * Like `RiskReader.read`, and bounded: rejects with a 503 Problem when too many wait already or the deadline passes, and
    * with the signal's reason when the caller has gone away; a query nobody waits for any more is called off.
    */
-  read(ids: readonly bigint[], to: Micros | null, signal: AbortSignal): Promise<RiskResult> {
+  read(ids: readonly bigint[], question: RiskQuestion, signal: AbortSignal): Promise<RiskResult> {
     if (signal.aborted) return Promise.reject(asError(signal.reason));
-    const cost = this.#reader.cost(to);
-    const state = this.#lanes[this.#laneOf(ids, to)];
+    const cost = this.#reader.cost(question);
+    const state = this.#lanes[this.#laneOf(ids, question, cost)];
     const sendNow = state.running < this.#limits.queries[state.name];
     if (!sendNow && state.waiting >= this.#limits.waitingMax)
       return Promise.reject(overloaded(state.waiting));
@@ -106,7 +112,7 @@ export class Coalescer {
         },
       };
       signal.addEventListener('abort', onAbort, { once: true });
-      const group = sendNow ? newGroup(to) : this.#groupToJoin(state, ids, to);
+      const group = sendNow ? newGroup(question) : this.#groupToJoin(state, ids, question);
       group.lookups.add(lookup);
       for (const id of ids) group.ids.add(id);
       if (sendNow) this.#send(state, group);
@@ -114,17 +120,18 @@ export class Coalescer {
     });
   }
 
-  #laneOf(ids: readonly bigint[], to: Micros | null): Lane {
-    if (this.#reader.cost(to) === 'landing') return 'landing';
+  #laneOf(ids: readonly bigint[], { to }: RiskQuestion, cost: RiskCost): Lane {
+    if (cost !== 'mart') return cost;
     if (ids.length > this.#limits.idsPerQuery) return 'bulk';
     return to === null ? 'now' : 'at';
   }
 
-  #groupToJoin(state: LaneState, ids: readonly bigint[], to: Micros | null): Group {
-    const open = state.open.get(to);
+  #groupToJoin(state: LaneState, ids: readonly bigint[], question: RiskQuestion): Group {
+    const key = keyOf(question);
+    const open = state.open.get(key);
     if (open !== undefined && open.ids.size + ids.length <= this.#limits.idsPerQuery) return open;
-    const group = newGroup(to);
-    state.open.set(to, group);
+    const group = newGroup(question);
+    state.open.set(key, group);
     state.queue.push(group);
     return group;
   }
@@ -132,7 +139,7 @@ export class Coalescer {
   #send(state: LaneState, group: Group): void {
     state.running += 1;
     // `read` is called in this tick: it takes its position now.
-    this.#reader.read([...group.ids], group.to, group.abort.signal).then(
+    this.#reader.read([...group.ids], group.question, group.abort.signal).then(
       (result) => this.#sent(state, group, { result }),
       (error: unknown) => this.#sent(state, group, { error }),
     );
@@ -150,10 +157,16 @@ export class Coalescer {
     while (state.running < this.#limits.queries[state.name]) {
       const group = state.queue.shift();
       if (group === undefined) return;
-      if (state.open.get(group.to) === group) state.open.delete(group.to);
+      this.#shut(state, group);
       state.waiting -= group.lookups.size;
       this.#send(state, group);
     }
+  }
+
+  /** Nobody may join it any more. */
+  #shut(state: LaneState, group: Group): void {
+    const key = keyOf(group.question);
+    if (state.open.get(key) === group) state.open.delete(key);
   }
 
   #leave(state: LaneState, group: Group, lookup: Lookup): void {
@@ -166,7 +179,7 @@ export class Coalescer {
     state.waiting -= 1;
     if (group.lookups.size > 0) return;
     state.queue.splice(index, 1);
-    if (state.open.get(group.to) === group) state.open.delete(group.to);
+    this.#shut(state, group);
   }
 }
 
@@ -174,8 +187,13 @@ function lane(name: Lane): LaneState {
   return { name, running: 0, waiting: 0, queue: [], open: new Map() };
 }
 
-function newGroup(to: Micros | null): Group {
-  return { to, ids: new Set(), lookups: new Set(), abort: new AbortController() };
+function newGroup(question: RiskQuestion): Group {
+  return { question, ids: new Set(), lookups: new Set(), abort: new AbortController() };
+}
+
+/** Questions that one query can answer together have one key. */
+function keyOf({ to, windowUs, byMethod, baseline }: RiskQuestion): string {
+  return [to, windowUs, byMethod, baseline].join(' ');
 }
 
 function overloaded(waiting: number): Problem {

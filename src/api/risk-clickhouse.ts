@@ -4,9 +4,13 @@ import { isBrokenConnection, sinkProblem } from './clickhouse-failure.js';
 import type { AppliedPosition, Positions } from './positions.js';
 import { Problem } from './problem.js';
 import {
-  WINDOW_US,
+  BASELINE_WINDOWS,
+  reachUs,
+  type Baseline,
   type MerchantNumbers,
+  type MethodNumbers,
   type RiskCost,
+  type RiskQuestion,
   type RiskReader,
   type RiskResult,
   type RiskWindow,
@@ -18,12 +22,11 @@ export interface ClickHouseRiskOptions {
   readonly client: ClickHouseClient;
   readonly positions: Positions;
   /**
-   * SQL with the parameters `ids Array(Int64)`, `from` and `to DateTime64(6, 'UTC')` and, over the mart, `version_bound
-   * UInt128`. Each gives one row a merchant that exists: merchant_id, rejected_count, rejected_amount, total_count,
-   * total_amount. `mart` reads a table that keeps every version; `landing` is asked for older windows and while nothing
-   * is being stored, and reads the newest version of each row.
+   * `rows` defines `known` (merchants) and `payments`, with the parameters `ids Array(Int64)`, `every Bool`, `from` and `to
+   * DateTime64(6, 'UTC')`: `mart` from a table that keeps every version, with `version_bound UInt128`; `landing`, which is asked for
+   * older windows and while nothing is being stored, from the newest version of each row. The others are what is asked of them.
    */
-  readonly queries: { readonly mart: string; readonly landing: string };
+  readonly queries: RiskQueries;
   /** Further parameters of the queries, such as the databases: `{database:Identifier}`. */
   readonly parameters?: Readonly<Record<string, string>>;
   /** How far back the mart reaches. */
@@ -32,11 +35,18 @@ export interface ClickHouseRiskOptions {
   readonly keptFromMs?: (nowMs: number) => number;
   readonly now?: () => number;
   /** When ClickHouse gives up on a query by itself. */
-  readonly deadlineMs?: { readonly mart: number; readonly landing: number };
+  readonly deadlineMs?: Readonly<Record<RiskCost, number>>;
+}
+
+export interface RiskQueries {
+  readonly rows: { readonly mart: string; readonly landing: string };
+  readonly numbers: string;
+  readonly byMethod: string;
+  readonly peers: string;
 }
 
 export const HORIZON_MS = 8 * 24 * 3600 * 1000;
-export const DEADLINES_MS = { mart: 2000, landing: 5000 } as const;
+export const DEADLINES_MS = { mart: 2000, pass: 2000, landing: 5000 } as const;
 
 /** The mart drops what is behind its horizon by ClickHouse's clock, which may differ from ours by this much. */
 const HORIZON_MARGIN_MS = 10 * 60 * 1000;
@@ -60,12 +70,21 @@ interface Row {
   readonly total_count: string;
   readonly total_amount: string;
 }
+type MethodRow = Row & { readonly method: string | null };
+type PeersRow = Row & { readonly merchants: string };
+
+/** One position, and how to ask at it. */
+interface Asking {
+  readonly applied: AppliedPosition;
+  readonly cost: RiskCost;
+  readonly signal: AbortSignal;
+}
 
 /** The risk question, asked of ClickHouse: one query at one position, with every value bound. */
 export class ClickHouseRisk implements RiskReader {
   readonly #options: ClickHouseRiskOptions;
   readonly #now: () => number;
-  readonly #deadlineMs: { readonly mart: number; readonly landing: number };
+  readonly #deadlineMs: Readonly<Record<RiskCost, number>>;
 
   constructor(options: ClickHouseRiskOptions) {
     this.#options = options;
@@ -73,81 +92,147 @@ export class ClickHouseRisk implements RiskReader {
     this.#deadlineMs = options.deadlineMs ?? DEADLINES_MS;
   }
 
-  cost(to: Micros | null): RiskCost {
-    if (to === null) return 'mart';
+  cost(question: RiskQuestion): RiskCost {
     const reachesMs = this.#now() - (this.#options.horizonMs ?? HORIZON_MS) + HORIZON_MARGIN_MS;
-    return to - WINDOW_US >= microsFromMs(reachesMs) ? 'mart' : 'landing';
+    const from = (question.to ?? microsFromMs(this.#now())) - reachUs(question);
+    if (from < microsFromMs(reachesMs)) return 'landing';
+    return question.baseline ? 'pass' : 'mart';
   }
 
-  async read(ids: readonly bigint[], to: Micros | null, signal: AbortSignal): Promise<RiskResult> {
-    if (to !== null) this.#refuseUnkept(to - WINDOW_US);
-    if (this.cost(to) === 'landing') {
-      const { positions } = this.#options;
-      return positions.hold((applied) => this.#ask(ids, to, signal, 'landing', applied), signal);
-    }
+  async read(ids: readonly bigint[], question: RiskQuestion, signal: AbortSignal): Promise<RiskResult> {
+    const { positions } = this.#options;
+    this.#refuseUnkept((question.to ?? microsFromMs(this.#now())) - reachUs(question));
+    const cost = this.cost(question);
+    if (cost === 'landing')
+      return positions.hold((applied) => this.#ask(ids, question, applied, cost, signal), signal);
     try {
-      return await this.#ask(ids, to, signal, 'mart', this.#options.positions.applied());
+      return await this.#ask(ids, question, positions.applied(), cost, signal);
     } catch (error) {
       // A kept-alive connection that the server had closed meanwhile costs one more try, not an answer.
       if (signal.aborted || !(error instanceof Problem) || !isBrokenConnection(error.cause)) throw error;
-      return this.#ask(ids, to, signal, 'mart', this.#options.positions.applied());
+      return this.#ask(ids, question, positions.applied(), cost, signal);
     }
   }
 
   async #ask(
     ids: readonly bigint[],
-    to: Micros | null,
-    signal: AbortSignal,
-    cost: RiskCost,
+    question: RiskQuestion,
     applied: AppliedPosition | null,
+    cost: RiskCost,
+    signal: AbortSignal,
   ): Promise<RiskResult> {
     if (applied === null) throw unavailable(this.#options.positions);
     refuseLate(applied);
     const takenAtMs = this.#now();
-    const window = windowUntil(to ?? newestEnd(takenAtMs, applied));
-    const merchants = new Map<bigint, MerchantNumbers>();
-    const rows = await this.#rows(ids, window, applied, cost, signal);
-    refuseLate(applied);
-    for (const row of rows) {
-      merchants.set(BigInt(row.merchant_id), {
-        rejectedCount: Number(row.rejected_count),
-        rejectedAmount: row.rejected_amount,
-        totalCount: Number(row.total_count),
-        totalAmount: row.total_amount,
-      });
-    }
-    return { applied, takenAtMs, window, merchants };
+    const asking: Asking = { applied, cost, signal };
+    const { windowUs } = question;
+    const window = windowUntil(question.to ?? newestEnd(takenAtMs, applied), windowUs);
+    const merchants = await this.#numbers(ids, window, asking);
+    return {
+      applied,
+      takenAtMs,
+      window,
+      merchants,
+      ...(question.byMethod ? { byMethod: await this.#byMethod(ids, window, asking) } : {}),
+      ...(question.baseline ? { baseline: await this.#baseline(merchants, window, windowUs, asking) } : {}),
+    };
   }
 
-  async #rows(
+  async #numbers(
     ids: readonly bigint[],
     window: RiskWindow,
-    applied: AppliedPosition,
-    cost: RiskCost,
-    signal: AbortSignal,
-  ): Promise<Row[]> {
+    asking: Asking,
+  ): Promise<ReadonlyMap<bigint, MerchantNumbers>> {
+    const { numbers } = this.#options.queries;
+    const rows = await this.#rows<Row>(numbers, window, asking, { ids, every: false });
+    return new Map(rows.map((row) => [BigInt(row.merchant_id), numbersOf(row)]));
+  }
+
+  async #byMethod(
+    ids: readonly bigint[],
+    window: RiskWindow,
+    asking: Asking,
+  ): Promise<ReadonlyMap<bigint, readonly MethodNumbers[]>> {
+    const { byMethod } = this.#options.queries;
+    const found = new Map<bigint, MethodNumbers[]>();
+    for (const row of await this.#rows<MethodRow>(byMethod, window, asking, { ids, every: false })) {
+      const id = BigInt(row.merchant_id);
+      const methods = found.get(id) ?? [];
+      methods.push({ method: row.method, ...numbersOf(row) });
+      found.set(id, methods);
+    }
+    return found;
+  }
+
+  /** Several queries at one position: what one of them counts, the others do. */
+  async #baseline(
+    merchants: ReadonlyMap<bigint, MerchantNumbers>,
+    window: RiskWindow,
+    windowUs: Micros,
+    asking: Asking,
+  ): Promise<ReadonlyMap<bigint, Baseline>> {
+    const ids = [...merchants.keys()];
+    const before: { window: RiskWindow; numbers: ReadonlyMap<bigint, MerchantNumbers> }[] = [];
+    for (let end = window.fromUs; before.length < BASELINE_WINDOWS; end -= windowUs) {
+      const earlier = windowUntil(end, windowUs);
+      before.push({ window: earlier, numbers: await this.#numbers(ids, earlier, asking) });
+    }
+    const asked = [...merchants].map(([id, { totalCount }]) => `(${id},${totalCount})`);
+    const peers = new Map<bigint, Baseline['peers']>();
+    const rows =
+      asked.length === 0
+        ? []
+        : await this.#rows<PeersRow>(this.#options.queries.peers, window, asking, {
+            ids,
+            every: true,
+            asked: `[${asked.join(',')}]`,
+          });
+    for (const row of rows)
+      peers.set(BigInt(row.merchant_id), { merchants: Number(row.merchants), ...numbersOf(row) });
+    return new Map(
+      [...merchants].map(([id, { totalAmount }]) => [
+        id,
+        {
+          // The same merchants exist, since it is the same position.
+          previous: before.map((one) => ({ window: one.window, numbers: one.numbers.get(id)! })),
+          peers: peers.get(id) ?? { merchants: 0, ...zerosLike(totalAmount) },
+        },
+      ]),
+    );
+  }
+
+  async #rows<T>(
+    what: string,
+    window: RiskWindow,
+    { applied, cost, signal }: Asking,
+    more: Readonly<Record<string, unknown>>,
+  ): Promise<T[]> {
     const { client, queries, parameters } = this.#options;
+    const rows = cost === 'landing' ? queries.rows.landing : queries.rows.mart;
+    let found: T[];
     try {
       const result = await client.query({
-        query: queries[cost],
+        query: `${rows}\n${what}`,
         format: 'JSONEachRow',
         query_params: {
           ...parameters,
-          ids,
+          ...more,
           from: clickHouseTimestamp(window.fromUs),
           to: clickHouseTimestamp(window.toUs),
-          ...(cost === 'mart' ? { version_bound: versionBound(applied.lsn).toString() } : {}),
+          ...(cost === 'landing' ? {} : { version_bound: versionBound(applied.lsn).toString() }),
         },
         // A thousand ids do not fit the address line that some proxies allow.
         use_multipart_params_auto: true,
         clickhouse_settings: { ...SETTINGS, max_execution_time: this.#deadlineMs[cost] / 1000 },
         abort_signal: signal,
       });
-      return await result.json<Row>();
+      found = await result.json<T>();
     } catch (error) {
       if (signal.aborted) throw signal.reason;
       throw sinkProblem(error);
     }
+    refuseLate(applied);
+    return found;
   }
 
   #refuseUnkept(from: Micros): void {
@@ -158,7 +243,7 @@ export class ClickHouseRisk implements RiskReader {
       kind: 'at_not_kept',
       title: 'The window begins before what is kept.',
       detail: `Payments are kept from ${formatTimestamp(microsFromMs(keptFromMs))} on; the window would begin at ${formatTimestamp(from)}.`,
-      fix: 'ask for a later "at"',
+      fix: 'ask for a later "at", a shorter window, or without a baseline',
     });
   }
 }
@@ -189,8 +274,24 @@ export function unavailable(positions: Positions): Problem {
   });
 }
 
-export function windowUntil(toUs: Micros): RiskWindow {
-  return { fromUs: toUs - WINDOW_US, toUs };
+export function windowUntil(toUs: Micros, windowUs: Micros): RiskWindow {
+  return { fromUs: toUs - windowUs, toUs };
+}
+
+/** With as many places as another amount has. */
+function zerosLike(amount: string): MerchantNumbers {
+  const places = amount.split('.')[1]?.length ?? 0;
+  const zero = places === 0 ? '0' : `0.${'0'.repeat(places)}`;
+  return { rejectedCount: 0, rejectedAmount: zero, totalCount: 0, totalAmount: zero };
+}
+
+function numbersOf(row: Row): MerchantNumbers {
+  return {
+    rejectedCount: Number(row.rejected_count),
+    rejectedAmount: row.rejected_amount,
+    totalCount: Number(row.total_count),
+    totalAmount: row.total_amount,
+  };
 }
 
 /**

@@ -10,7 +10,15 @@ import type { Positions } from './positions.js';
 import { invalidRequest, Problem } from './problem.js';
 import { problems } from './responses.js';
 import { unavailable } from './risk-clickhouse.js';
-import { WINDOW_US, type MerchantNumbers, type RiskResult } from './risk.js';
+import {
+  WINDOW_US,
+  type Baseline,
+  type MerchantNumbers,
+  type RiskQuestion,
+  type RiskResult,
+  type RiskWindow,
+} from './risk.js';
+import { shareOf } from './share.js';
 import { MerchantList, MerchantParams, MerchantRisk, MerchantsRisk, RiskQuery } from './schemas.js';
 import { formatTimestamp, microsFromMs, type Micros } from './timestamp.js';
 
@@ -19,10 +27,15 @@ export interface RiskRoutesOptions {
   readonly positions: Positions;
   readonly guard: Guard;
   readonly now: () => number;
+  /** Lengths of the windows that may be asked for; the seven days always may. */
+  readonly windows: readonly Micros[];
 }
 
-interface Freshness {
+interface Asked {
   readonly at?: Micros | undefined;
+  readonly window?: Micros | undefined;
+  readonly by?: 'method' | undefined;
+  readonly baseline?: boolean | undefined;
   readonly min_lsn?: Lsn | undefined;
   readonly wait_ms?: number | undefined;
   readonly max_lag_ms?: number | undefined;
@@ -50,9 +63,9 @@ export function addRiskRoutes(app: OpenAPIHono<ApiEnv>, options: RiskRoutesOptio
   app.openapi(one, async (context) => {
     const { id } = context.req.valid('param');
     const { result, shared } = await answer(context, options, [id], context.req.valid('query'));
-    const numbers = result.merchants.get(id);
-    if (numbers === undefined) throw unknownMerchant(result);
-    return context.json(entryOf(id, numbers, shared), 200);
+    const entry = entryOf(id, result, shared);
+    if (entry === null) throw unknownMerchant(result);
+    return context.json(entry, 200);
   });
 
   const many = createRoute({
@@ -85,9 +98,9 @@ export function addRiskRoutes(app: OpenAPIHono<ApiEnv>, options: RiskRoutesOptio
     const distinct = [...new Set(ids)];
     const { result, shared } = await answer(context, options, distinct, context.req.valid('query'));
     const merchants = ids.map((id) => {
-      const numbers = result.merchants.get(id);
-      if (numbers === undefined) return { merchant_id: id.toString(), found: false as const };
-      return { ...entryOf(id, numbers, shared), found: true as const };
+      const entry = entryOf(id, result, shared);
+      if (entry === null) return { merchant_id: id.toString(), found: false as const };
+      return { ...entry, found: true as const };
     });
     return context.json({ ...shared, merchants }, 200);
   });
@@ -96,17 +109,25 @@ export function addRiskRoutes(app: OpenAPIHono<ApiEnv>, options: RiskRoutesOptio
 /** Asks once everything the caller wants of freshness is so, and checks again that it was. */
 async function answer(
   context: ApiContext,
-  { coalescer, positions, now }: RiskRoutesOptions,
+  { coalescer, positions, now, windows }: RiskRoutesOptions,
   ids: readonly bigint[],
-  query: Freshness,
+  query: Asked,
 ) {
-  if (query.at !== undefined) refuseFarFuture(query.at, now());
+  const windowUs = query.window ?? WINDOW_US;
+  if (windowUs !== WINDOW_US && !windows.includes(windowUs)) throw unknownWindow(windows);
+  const question: RiskQuestion = {
+    to: query.at ?? null,
+    windowUs,
+    byMethod: query.by === 'method',
+    baseline: query.baseline ?? false,
+  };
+  if (question.to !== null) refuseFarFuture(question.to, windowUs, now());
   await waitUntilApplied(context, positions, query.min_lsn, query.wait_ms ?? 0);
   const applied = positions.applied();
   if (applied === null) throw unavailable(positions);
   refuseOlder(applied.lagMs, query.max_lag_ms);
 
-  const result = await coalescer.read(ids, query.at ?? null, callerSignal(context));
+  const result = await coalescer.read(ids, question, callerSignal(context));
   if (query.min_lsn !== undefined && !hasReached(result.applied, query.min_lsn)) {
     throw behind(query.min_lsn, result.applied, query.wait_ms ?? 0);
   }
@@ -119,7 +140,7 @@ async function answer(
 
 function sharedPart({ window, applied }: RiskResult, lagMs: number | null) {
   return {
-    window: { from: formatTimestamp(window.fromUs), to: formatTimestamp(window.toUs) },
+    window: windowOf(window),
     as_of: {
       lsn: formatLsn(applied.lsn),
       committed_at:
@@ -131,18 +152,53 @@ function sharedPart({ window, applied }: RiskResult, lagMs: number | null) {
   };
 }
 
-function entryOf(id: bigint, numbers: MerchantNumbers, shared: ReturnType<typeof sharedPart>) {
+/** null where there is no such merchant. */
+function entryOf(id: bigint, result: RiskResult, shared: ReturnType<typeof sharedPart>) {
+  const numbers = result.merchants.get(id);
+  if (numbers === undefined) return null;
+  const baseline = result.baseline?.get(id);
   return {
     merchant_id: id.toString(),
     window: shared.window,
-    rejected: { count: numbers.rejectedCount, amount: numbers.rejectedAmount },
-    total: { count: numbers.totalCount, amount: numbers.totalAmount },
+    ...rejectedAndTotal(numbers),
+    ...(result.byMethod === undefined
+      ? {}
+      : {
+          by_method: (result.byMethod.get(id) ?? []).map((one) => ({
+            method: one.method,
+            ...rejectedAndTotal(one),
+          })),
+        }),
+    ...(baseline === undefined ? {} : { baseline: baselineOf(numbers, baseline) }),
     as_of: shared.as_of,
   };
 }
 
-function refuseFarFuture(at: Micros, nowMs: number): void {
-  if (at <= microsFromMs(nowMs) + WINDOW_US) return;
+function baselineOf(numbers: MerchantNumbers, { previous, peers }: Baseline) {
+  return {
+    share: shareOf(numbers),
+    previous: previous.map((one) => ({
+      window: windowOf(one.window),
+      ...rejectedAndTotal(one.numbers),
+      share: shareOf(one.numbers),
+    })),
+    peers: { merchants: peers.merchants, ...rejectedAndTotal(peers), share: shareOf(peers) },
+  };
+}
+
+function rejectedAndTotal(numbers: MerchantNumbers) {
+  return {
+    rejected: { count: numbers.rejectedCount, amount: numbers.rejectedAmount },
+    total: { count: numbers.totalCount, amount: numbers.totalAmount },
+  };
+}
+
+function windowOf({ fromUs, toUs }: RiskWindow) {
+  return { from: formatTimestamp(fromUs), to: formatTimestamp(toUs) };
+}
+
+function refuseFarFuture(at: Micros, windowUs: Micros, nowMs: number): void {
+  if (at <= microsFromMs(nowMs) + windowUs) return;
   throw invalidRequest(
     [
       {
@@ -150,8 +206,21 @@ function refuseFarFuture(at: Micros, nowMs: number): void {
         detail: 'lies more than one window ahead, so nothing that has happened could be in it',
       },
     ],
-    'ask for a time that is at most 168 hours ahead',
+    `ask for a time that is at most ${formatWindow(windowUs)} ahead`,
   );
+}
+
+function unknownWindow(windows: readonly Micros[]): Problem {
+  const known = [...new Set([...windows, WINDOW_US])].sort((a, b) => Number(a - b)).map(formatWindow);
+  return invalidRequest(
+    [{ at: 'query.window', detail: 'is none of the windows that are configured (risk.windows)' }],
+    `ask for one of ${known.join(', ')}`,
+  );
+}
+
+function formatWindow(us: Micros): string {
+  const hours = us / 3_600_000_000n;
+  return hours % 24n === 0n ? `${hours / 24n}d` : `${hours}h`;
 }
 
 function unknownMerchant({ applied }: RiskResult): Problem {

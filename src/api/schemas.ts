@@ -75,11 +75,51 @@ const maxLagMs = parsed<number>(whole(Number.MAX_SAFE_INTEGER), 'must be a whole
     example: 1000,
   });
 
+const WINDOW = /^([1-9][0-9]{0,3})(h|d)$/;
+const HOUR_US = 3_600_000_000n;
+
+const windowLength = parsed<Micros>((text) => {
+  const [, count, unit] = WINDOW.exec(text) ?? [];
+  return count === undefined ? null : BigInt(count) * (unit === 'd' ? 24n : 1n) * HOUR_US;
+}, 'must be a whole number and h or d, such as 24h or 7d')
+  .optional()
+  .openapi({
+    type: 'string',
+    pattern: WINDOW.source,
+    description:
+      'How long the window is, in hours or in days of 24 hours: one of those in the configuration (risk.windows); seven days when left out.',
+    example: '7d',
+  });
+
+const flag = parsed<boolean>(
+  (text) => (text === 'true' ? true : text === 'false' ? false : null),
+  'must be true or false',
+).optional();
+
+const baseline = flag.openapi({
+  type: 'boolean',
+  description:
+    'Also what the numbers may be set beside: the same merchant in the four windows before, and all other merchants of similar volume.',
+});
+
+const by = z
+  .enum(['method'], { error: 'must be method' })
+  .optional()
+  .openapi({ description: 'Also the numbers apart by payment method.' });
+
 export const MerchantParams = z.object({
   id: merchantId.openapi({ ...ID_DOC, param: { name: 'id', in: 'path' } }),
 });
 
-export const RiskQuery = z.strictObject({ at, min_lsn: minLsn, wait_ms: waitMs, max_lag_ms: maxLagMs });
+export const RiskQuery = z.strictObject({
+  at,
+  window: windowLength,
+  by,
+  baseline,
+  min_lsn: minLsn,
+  wait_ms: waitMs,
+  max_lag_ms: maxLagMs,
+});
 
 export const ReplicationQuery = z.strictObject({ min_lsn: minLsn, wait_ms: waitMs });
 
@@ -120,7 +160,7 @@ const Numbers = z.object({ count: z.number().int(), amount: moneyText }).openapi
 
 export const Window = z
   .object({ from: timestamp, to: timestamp })
-  .openapi('Window', { description: '`from < payment_date <= to`, 168 hours.' });
+  .openapi('Window', { description: '`from < payment_date <= to`; 168 hours unless another was asked for.' });
 
 export const AsOf = z
   .object({
@@ -133,12 +173,44 @@ export const AsOf = z
       'The answer is what SQL on Postgres would have given at `lsn`. `committed_at` is when the newest transaction before it was committed, and `lag_ms` how long ago, when the answer left, it was known to be all there was; null where that was never known.',
   });
 
+const shareText = z.string().nullable().openapi({ pattern: '^-?[0-9]+\\.[0-9]{6}$', example: '0.073171' });
+
+const Share = z.object({ count: shareText, amount: shareText }).openapi('RejectedShare', {
+  description:
+    'rejected.count / total.count and rejected.amount / total.amount, worked out exactly and then rounded to six places, half away from zero; null where the total is zero.',
+});
+
+const MethodNumbers = z
+  .object({
+    method: z.string().nullable().openapi({ example: 'Visa', description: 'null: payments without one.' }),
+    rejected: Numbers,
+    total: Numbers,
+  })
+  .openapi('MethodNumbers');
+
+const Baseline = z
+  .object({
+    share: Share,
+    previous: z.array(z.object({ window: Window, rejected: Numbers, total: Numbers, share: Share })).openapi({
+      description: 'The four windows before this one, the latest first, each as long as this one.',
+    }),
+    peers: z
+      .object({ merchants: z.number().int(), rejected: Numbers, total: Numbers, share: Share })
+      .openapi({
+        description:
+          'The other merchants with at least half and at most twice as many payments in the window, added up.',
+      }),
+  })
+  .openapi('Baseline');
+
 export const MerchantRisk = z
   .object({
     merchant_id: z.string().openapi({ example: '42' }),
     window: Window,
     rejected: Numbers,
     total: Numbers,
+    by_method: z.array(MethodNumbers).optional(),
+    baseline: Baseline.optional(),
     as_of: AsOf,
   })
   .openapi('MerchantRisk');

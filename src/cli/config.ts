@@ -14,6 +14,9 @@ export interface Keep {
 const KEEP = /^([1-9][0-9]{0,3}) (day|month|year)s?$/;
 const EVERY = /^([1-9][0-9]{0,3})(s|m|h|d)$/;
 const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+const WINDOW = /^([1-9][0-9]{0,3})(h|d)$/;
+/** Windows of a day are 24 hours long, whatever the calendar says. */
+const DEFAULT_WINDOWS = [1, 7, 30].map((days) => days * UNIT_MS.d);
 const LISTEN = /^(.+):([0-9]{1,5})$/;
 const LOOPBACK_HOSTS = new Set(['127.0.0.1', 'localhost', '[::1]', '::1']);
 
@@ -35,6 +38,15 @@ function urlOf(protocols: readonly string[], example: string) {
 const name = z
   .string()
   .regex(/^[a-z0-9_]{1,63}$/, 'must be 1 to 63 of a-z, 0-9 and _; write for example: walhouse');
+
+/** In milliseconds. */
+const window = z
+  .string()
+  .regex(WINDOW, 'must be a whole number and h or d; write for example: 7d')
+  .transform((text): number => {
+    const [, count, unit] = WINDOW.exec(text)!;
+    return Number(count) * UNIT_MS[unit as 'h' | 'd'];
+  });
 
 const FOLLOW = /^([^.\s]+\.\S+) ?\(([^()]+)\)$/;
 
@@ -112,6 +124,12 @@ const schema = z.strictObject({
       max_load: z.number().min(LOAD_MIN).max(LOAD_MAX).default(0.25),
     })
     .optional(),
+  risk: z
+    .strictObject({
+      windows: z.array(window).min(1, 'must name at least one window, such as 7d').default(DEFAULT_WINDOWS),
+      horizon: window.optional(),
+    })
+    .default({ windows: DEFAULT_WINDOWS }),
   api: z
     .strictObject({
       listen: z
@@ -187,6 +205,9 @@ function contradictions(config: Config): string[] {
       `api.keys: missing, though api.listen is ${config.api.listen}; without keys anybody who reaches it reads everything: set api.keys, or listen on 127.0.0.1`,
     );
   }
+  const { windows, horizon } = config.risk;
+  if (horizon !== undefined && horizon < Math.max(...windows))
+    problems.push('risk.horizon: shorter than the longest of risk.windows; make it as long at least');
   for (const [id, options] of Object.entries(config.tables)) {
     for (const { table: other } of options.erase?.follow ?? []) {
       if (!Object.hasOwn(config.tables, other))

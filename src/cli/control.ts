@@ -1,6 +1,5 @@
 import { createSinkClient } from '../sink/client.js';
-import { loadMarts } from '../sink/marts.js';
-import { openSink } from '../sink/sink.js';
+import { makeSink } from './service.js';
 import { silentLog } from '../pipeline/log.js';
 import type { Config } from './config.js';
 
@@ -63,13 +62,7 @@ export async function resync(
   if (code === 0) process.stdout.write('it has begun; walhouse status shows how far it is\n');
   if (code !== null) return code;
   const client = createSinkClient(config.sink.url);
-  const sink = openSink({
-    client,
-    database: config.sink.database,
-    tables: new Map(Object.entries(config.tables)),
-    marts: loadMarts(new URL('../../clickhouse', import.meta.url).pathname, config.marts),
-    log: silentLog,
-  });
+  const sink = makeSink(config, client, silentLog);
   try {
     await sink.open();
     await sink.markStale('table' in target ? [target.table] : configured, 'fit');

@@ -44,8 +44,15 @@ export function objectsOf(mart: Mart): string[] {
   return mart.statements.flatMap(({ object }) => (object === null ? [] : [object]));
 }
 
-/** Reads the folders `names` under `dir`; `mart_invalid` where one is missing or empty. Folders inside them are not read. */
-export function loadMarts(dir: string, names: readonly string[]): MartFiles[] {
+/**
+ * Reads the folders `names` under `dir`; `mart_invalid` where one is missing or empty. Folders inside them are not read. What the
+ * configuration decides stands in the files as `{name}`, and is given as `parameters`.
+ */
+export function loadMarts(
+  dir: string,
+  names: readonly string[],
+  parameters: Readonly<Record<string, string>> = {},
+): MartFiles[] {
   return names.map((name) => {
     let files: string[] = [];
     try {
@@ -60,7 +67,10 @@ export function loadMarts(dir: string, names: readonly string[]): MartFiles[] {
     }
     return {
       name,
-      files: files.map((file) => ({ name: file, sql: readFileSync(join(dir, name, file), 'utf8') })),
+      files: files.map((file) => ({
+        name: file,
+        sql: withParameters(readFileSync(join(dir, name, file), 'utf8'), parameters),
+      })),
     };
   });
 }
@@ -142,6 +152,10 @@ function split(list: string): string[] {
     .split(',')
     .map((item) => item.trim())
     .filter((item) => item !== '');
+}
+
+function withParameters(sql: string, parameters: Readonly<Record<string, string>>): string {
+  return Object.entries(parameters).reduce((text, [name, value]) => text.replaceAll(`{${name}}`, value), sql);
 }
 
 function fill(sql: string, databases: Databases): string {

@@ -4,15 +4,30 @@ import type { AddressInfo } from 'node:net';
 import { ClickHouseLogLevel, createClient, type ClickHouseClient } from '@clickhouse/client';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { Problem } from '../../src/api/problem.js';
-import { ClickHouseRisk, type ClickHouseRiskOptions } from '../../src/api/risk-clickhouse.js';
-import { WINDOW_US, type MerchantNumbers } from '../../src/api/risk.js';
+import { ClickHouseRisk, HORIZON_MS, type ClickHouseRiskOptions } from '../../src/api/risk-clickhouse.js';
+import {
+  riskQuestion,
+  WINDOW_US,
+  type Baseline,
+  type MerchantNumbers,
+  type MethodNumbers,
+  type RiskQuestion,
+  type RiskResult,
+} from '../../src/api/risk.js';
 import { clickHouseTimestamp, microsFromMs, type Micros } from '../../src/api/timestamp.js';
 import type { AppliedPosition, Positions } from '../../src/api/positions.js';
 import { versionBound } from '../../src/pipeline/version.js';
 
 const query = (name: string): string =>
   readFileSync(new URL(`../../clickhouse/payments/queries/${name}.sql`, import.meta.url), 'utf8');
-const QUERIES = { mart: query('risk'), landing: query('risk_landing') };
+const QUERIES = {
+  rows: { mart: query('rows_mart'), landing: query('rows_landing') },
+  numbers: query('risk'),
+  byMethod: query('risk_by_method'),
+  peers: query('risk_peers'),
+};
+/** Asks that and nothing else, whatever is asked for. */
+const asking = (numbers: string) => ({ ...QUERIES, rows: { mart: '', landing: '' }, numbers });
 
 const DATABASE = `risk_${process.pid}`;
 const LANDING = `${DATABASE}_landing`;
@@ -27,6 +42,7 @@ interface Version {
   readonly merchant: bigint;
   readonly payment: bigint;
   readonly at: Micros;
+  readonly method: string | null;
   readonly status: string;
   readonly cents: bigint;
   readonly version: bigint;
@@ -77,12 +93,12 @@ beforeAll(async () => {
   client = createClient({ url: inject('servers').clickhouse, max_open_connections: 8, log: QUIET });
   for (const database of [DATABASE, LANDING]) await run(`create database ${database}`);
   await run(`create table ${DATABASE}.payments_7d (merchant_id Int64, payment_date DateTime64(6, 'UTC'), payment_id Int64,
-    _version UInt128, _is_deleted UInt8, is_rejected UInt8, amount Decimal(38, 2))
+    _version UInt128, _is_deleted UInt8, method LowCardinality(Nullable(String)), is_rejected UInt8, amount Decimal(38, 2))
     engine = ReplacingMergeTree order by (merchant_id, payment_date, payment_id, _version)`);
   await run(`create table ${DATABASE}.merchants_known (merchant_id Int64, _version UInt128, _is_deleted UInt8)
     engine = ReplacingMergeTree order by (merchant_id, _version)`);
   await run(`create table ${LANDING}.payments (merchant_id Int64, payment_id Int64,
-    payment_date DateTime64(6, 'UTC'), status String, amount Decimal(12, 2), _version UInt128, _is_deleted UInt8)
+    payment_date DateTime64(6, 'UTC'), method Nullable(String), status String, amount Decimal(12, 2), _version UInt128, _is_deleted UInt8)
     engine = ReplacingMergeTree(_version, _is_deleted) order by (payment_id, payment_date)`);
   await run(`create table ${LANDING}.merchants (merchant_id Int64, name String, _version UInt128, _is_deleted UInt8)
     engine = ReplacingMergeTree(_version, _is_deleted) order by merchant_id`);
@@ -112,9 +128,10 @@ async function insertPayments(table: string, versions: readonly Version[]): Prom
   const rows = versions.map((v) => {
     const shared = `${v.merchant},${v.payment},'${clickHouseTimestamp(v.at)}',${money(v.cents)},${v.version}`;
     const status = rejected ? Number(v.status === 'Rejected') : `'${v.status}'`;
-    return `(${shared},${v.deleted ? 1 : 0},${status})`;
+    const method = v.method === null ? 'null' : `'${v.method}'`;
+    return `(${shared},${v.deleted ? 1 : 0},${method},${status})`;
   });
-  const columns = 'merchant_id, payment_id, payment_date, amount, _version, _is_deleted';
+  const columns = 'merchant_id, payment_id, payment_date, amount, _version, _is_deleted, method';
   await run(
     `insert into ${table} (${columns}, ${rejected ? 'is_rejected' : 'status'}) values ${rows.join(',')}`,
   );
@@ -137,6 +154,17 @@ function randomFrom(seed: number): (below: number) => number {
   return (below) => {
     state = (state * 6364136223846793005n + 1442695040888963407n) & ((1n << 64n) - 1n);
     return Number((state >> 33n) % BigInt(below));
+  };
+}
+
+function summed(rows: readonly { readonly status: string; readonly cents: bigint }[]): MerchantNumbers {
+  const rejected = rows.filter(({ status }) => status === 'Rejected');
+  const sum = (some: typeof rows): string => money(some.reduce((cents, row) => cents + row.cents, 0n));
+  return {
+    rejectedCount: rejected.length,
+    rejectedAmount: sum(rejected),
+    totalCount: rows.length,
+    totalAmount: sum(rows),
   };
 }
 
@@ -171,27 +199,48 @@ class Model {
     else this.merchants.delete(id);
   }
 
-  answer(ids: readonly bigint[], to: Micros): Map<bigint, MerchantNumbers> {
-    const answers = new Map<bigint, MerchantNumbers>();
-    for (const id of ids) {
-      if (!this.merchants.has(id)) continue;
-      let [rejectedCount, rejectedCents, totalCount, totalCents] = [0, 0n, 0, 0n];
-      for (const row of this.payments.values()) {
-        if (row.merchant !== id || row.at <= to - WINDOW_US || row.at > to) continue;
-        totalCount += 1;
-        totalCents += row.cents;
-        if (row.status !== 'Rejected') continue;
-        rejectedCount += 1;
-        rejectedCents += row.cents;
-      }
-      answers.set(id, {
-        rejectedCount,
-        rejectedAmount: money(rejectedCents),
-        totalCount,
-        totalAmount: money(totalCents),
-      });
+  answer(ids: readonly bigint[], to: Micros, windowUs = WINDOW_US): Map<bigint, MerchantNumbers> {
+    const known = ids.filter((id) => this.merchants.has(id));
+    return new Map(known.map((id) => [id, summed(this.#within(id, to, windowUs))]));
+  }
+
+  byMethod(ids: readonly bigint[], to: Micros, windowUs: Micros): Map<bigint, MethodNumbers[]> {
+    const answers = new Map<bigint, MethodNumbers[]>();
+    for (const id of ids.filter((one) => this.merchants.has(one))) {
+      const rows = this.#within(id, to, windowUs);
+      const methods = ['Check', 'Visa', null].filter((method) => rows.some((row) => row.method === method));
+      if (methods.length === 0) continue;
+      answers.set(
+        id,
+        methods.map((method) => ({ method, ...summed(rows.filter((row) => row.method === method)) })),
+      );
     }
     return answers;
+  }
+
+  baseline(ids: readonly bigint[], to: Micros, windowUs: Micros): Map<bigint, Baseline> {
+    const known = ids.filter((id) => this.merchants.has(id));
+    return new Map(
+      known.map((id) => {
+        const previous = [1n, 2n, 3n, 4n].map((back) => {
+          const end = to - back * windowUs;
+          const window = { fromUs: end - windowUs, toUs: end };
+          return { window, numbers: summed(this.#within(id, end, windowUs)) };
+        });
+        const own = this.#within(id, to, windowUs).length;
+        const peers = [...this.merchants]
+          .filter((other) => other !== id)
+          .map((other) => this.#within(other, to, windowUs))
+          .filter((rows) => rows.length > 0 && 2 * rows.length >= own && rows.length <= 2 * own);
+        return [id, { previous, peers: { merchants: peers.length, ...summed(peers.flat()) } }];
+      }),
+    );
+  }
+
+  #within(merchant: bigint, to: Micros, windowUs: Micros) {
+    return [...this.payments.values()].filter(
+      (row) => row.merchant === merchant && row.at > to - windowUs && row.at <= to,
+    );
   }
 }
 
@@ -215,11 +264,14 @@ describe('the mart', () => {
         merchant: pick(IDS.slice(0, 6)),
         payment,
         at: dates(),
+        method: pick(['Visa', 'Check', null]),
         status: pick(['Pending', 'Paid', 'Rejected', 'Rejected', 'rejected']),
         cents: pick([0n, 1n, 10n, 12050n, 999_999_999_999n, -999_999_999_999n, BigInt(random(1_000_000))]),
       });
 
       const expected: { lsn: bigint; to: Micros; answer: Map<bigint, MerchantNumbers> }[] = [];
+      /** Other windows, apart by method, and what they may be set beside; less often, since each is several queries. */
+      const more: { lsn: bigint; question: RiskQuestion; answer: Partial<RiskResult> }[] = [];
       let lsn = 0x16b3748n;
       for (let transaction = 0; transaction < 40; transaction += 1) {
         // Often the very next record: the bound must fall between the two.
@@ -236,6 +288,18 @@ describe('the mart', () => {
         }
         for (const to of [NOW, pick(ends)])
           expected.push({ lsn: lsn + 8n, to, answer: model.answer(IDS, to) });
+        if (transaction % 8 === 7) {
+          const [to, windowUs] = [pick(ends), pick([HOUR, 24n * HOUR, 48n * HOUR])];
+          more.push({
+            lsn: lsn + 8n,
+            question: riskQuestion(to, { windowUs, byMethod: true, baseline: true }),
+            answer: {
+              merchants: model.answer(IDS, to, windowUs),
+              byMethod: model.byMethod(IDS, to, windowUs),
+              baseline: model.baseline(IDS, to, windowUs),
+            },
+          });
+        }
       }
 
       // Stored all at once, in any order, in several parts, and part of it again: each position must still see its own.
@@ -251,9 +315,18 @@ describe('the mart', () => {
       const risk = reader();
       for (const { lsn: position, to, answer } of expected) {
         positions.current = at(position);
-        const result = await risk.read(IDS, to, never);
+        const result = await risk.read(IDS, riskQuestion(to), never);
         expect(result.applied.lsn).toBe(position);
         expect(result.merchants, `seed ${seed}, position ${position}, end ${to}`).toEqual(answer);
+      }
+      for (const { lsn: position, question, answer } of more) {
+        positions.current = at(position);
+        const { merchants, byMethod, baseline } = await reader({ horizonMs: HORIZON_MS * 10 }).read(
+          IDS,
+          question,
+          never,
+        );
+        expect({ merchants, byMethod, baseline }, `seed ${seed}, position ${position}`).toEqual(answer);
       }
     },
   );
@@ -265,6 +338,7 @@ describe('the mart', () => {
       merchant: 1n,
       payment: 1n,
       at: NOW,
+      method: 'Visa',
       status: 'Rejected',
       cents: 1n,
       version: 8n,
@@ -273,7 +347,8 @@ describe('the mart', () => {
     await insertPayments(MART_PAYMENTS, [payment]);
     positions.current = at(1n);
     const risk = reader();
-    const count = async (to: Micros) => (await risk.read([1n], to, never)).merchants.get(1n)?.totalCount;
+    const count = async (to: Micros) =>
+      (await risk.read([1n], riskQuestion(to), never)).merchants.get(1n)?.totalCount;
     expect([await count(NOW - 1n), await count(NOW), await count(NOW + 1n)]).toEqual([0, 1, 1]);
     expect([await count(NOW + WINDOW_US - 1n), await count(NOW + WINDOW_US)]).toEqual([1, 0]);
   });
@@ -281,9 +356,12 @@ describe('the mart', () => {
   test('is asked up to now, or to the newest commit where the source is ahead of our clock', async () => {
     const risk = reader();
     positions.current = at(1n, NOW_MS - 40);
-    expect((await risk.read([1n], null, never)).window).toEqual({ fromUs: NOW - WINDOW_US, toUs: NOW });
+    expect((await risk.read([1n], riskQuestion(null), never)).window).toEqual({
+      fromUs: NOW - WINDOW_US,
+      toUs: NOW,
+    });
     positions.current = at(1n, NOW_MS + 2000.123);
-    expect((await risk.read([1n], null, never)).window.toUs).toBe(NOW + 2_001_000n);
+    expect((await risk.read([1n], riskQuestion(null), never)).window.toUs).toBe(NOW + 2_001_000n);
   });
 
   test('takes a thousand merchants in one question', async () => {
@@ -294,7 +372,7 @@ describe('the mart', () => {
       ids.map((id) => ({ id, version: 8n, deleted: false })),
     );
     positions.current = at(1n);
-    const { merchants } = await reader().read(ids, null, never);
+    const { merchants } = await reader().read(ids, riskQuestion(null), never);
     expect(merchants.size).toBe(1000);
     expect(merchants.get(ids[999]!)).toEqual({
       rejectedCount: 0,
@@ -307,10 +385,10 @@ describe('the mart', () => {
   test('adds up more than a Decimal(12, 2) holds', async () => {
     await clear();
     await insertMerchants(`${DATABASE}.merchants_known`, [{ id: 1n, version: 8n, deleted: false }]);
-    await run(`insert into ${DATABASE}.payments_7d select 1, '${clickHouseTimestamp(NOW)}', number, 8, 0, 1,
+    await run(`insert into ${DATABASE}.payments_7d select 1, '${clickHouseTimestamp(NOW)}', number, 8, 0, 'Visa', 1,
       9999999999.99 from numbers(100000)`);
     positions.current = at(1n);
-    const { merchants } = await reader().read([1n], NOW, never);
+    const { merchants } = await reader().read([1n], riskQuestion(NOW), never);
     expect(merchants.get(1n)?.rejectedAmount).toBe(money(999_999_999_999n * 100_000n));
   });
 });
@@ -331,6 +409,7 @@ describe('a window behind the horizon', () => {
           {
             merchant: IDS[random(6)]!,
             payment,
+            method: random(2) === 0 ? 'Visa' : null,
             at: OLD - BigInt(random(9 * 24)) * HOUR + BigInt(random(3) - 1),
             status: random(2) === 0 ? 'Rejected' : 'Paid',
             cents: BigInt(random(100_000)),
@@ -347,27 +426,34 @@ describe('a window behind the horizon', () => {
     await insertMerchants(`${LANDING}.merchants`, model.known);
     positions.current = at(2000n);
     positions.held = 0;
-    const result = await reader().read(IDS, OLD, never);
+    const result = await reader().read(IDS, riskQuestion(OLD), never);
     expect(result.merchants).toEqual(model.answer(IDS, OLD));
+    const windowUs = 24n * HOUR;
+    const whole = riskQuestion(OLD, { windowUs, byMethod: true, baseline: true });
+    expect(await reader().read(IDS, whole, never)).toMatchObject({
+      merchants: model.answer(IDS, OLD, windowUs),
+      byMethod: model.byMethod(IDS, OLD, windowUs),
+      baseline: model.baseline(IDS, OLD, windowUs),
+    });
     expect([...result.merchants.values()].some((numbers) => numbers.totalCount > 0)).toBe(true);
-    expect(positions.held).toBe(1);
+    expect(positions.held).toBe(2);
   });
 
   test('begins where the mart may have dropped rows, with a margin for clocks', () => {
     const risk = reader();
     const day = 24n * HOUR;
-    expect(risk.cost(null)).toBe('mart');
-    expect(risk.cost(NOW)).toBe('mart');
-    expect(risk.cost(NOW - day + 11n * 60_000_000n)).toBe('mart');
-    expect(risk.cost(NOW - day + 9n * 60_000_000n)).toBe('landing');
-    expect(risk.cost(NOW - day)).toBe('landing');
-    expect(reader({ horizonMs: 31 * 24 * 3_600_000 }).cost(NOW - 20n * day)).toBe('mart');
+    expect(risk.cost(riskQuestion(null))).toBe('mart');
+    expect(risk.cost(riskQuestion(NOW))).toBe('mart');
+    expect(risk.cost(riskQuestion(NOW - day + 11n * 60_000_000n))).toBe('mart');
+    expect(risk.cost(riskQuestion(NOW - day + 9n * 60_000_000n))).toBe('landing');
+    expect(risk.cost(riskQuestion(NOW - day))).toBe('landing');
+    expect(reader({ horizonMs: 31 * 24 * 3_600_000 }).cost(riskQuestion(NOW - 20n * day))).toBe('mart');
   });
 
   test('is refused when retention has already taken part of it', async () => {
     positions.current = at(1n);
     const risk = reader({ keptFromMs: (nowMs) => nowMs - 30 * 24 * 3_600_000 });
-    const refusal = await risk.read([1n], OLD, never).catch((error: unknown) => error);
+    const refusal = await risk.read([1n], riskQuestion(OLD), never).catch((error: unknown) => error);
     expect(refusal).toBeInstanceOf(Problem);
     expect(refusal).toMatchObject({ status: 400, kind: 'at_not_kept' });
   });
@@ -385,11 +471,11 @@ describe('without a true answer', () => {
 
   test('there is a 503 that says why, whichever table would be read', async () => {
     positions.current = null;
-    expect(await problemOf(reader().read([1n], null, never))).toMatchObject({
+    expect(await problemOf(reader().read([1n], riskQuestion(null), never))).toMatchObject({
       status: 503,
       kind: 'starting',
     });
-    expect(await problemOf(reader().read([1n], NOW - 40n * 24n * HOUR, never))).toMatchObject({
+    expect(await problemOf(reader().read([1n], riskQuestion(NOW - 40n * 24n * HOUR), never))).toMatchObject({
       status: 503,
     });
   });
@@ -397,7 +483,7 @@ describe('without a true answer', () => {
   test('a table that is not there is a 503 without the words of ClickHouse', async () => {
     positions.current = at(1n);
     const risk = reader({ parameters: { database: "it's `not` there", landing: LANDING } });
-    const problem = await problemOf(risk.read([1n], null, never));
+    const problem = await problemOf(risk.read([1n], riskQuestion(null), never));
     expect(problem).toMatchObject({ status: 503, kind: 'sink_rejected' });
     expect(problem.message).not.toContain('not` there');
   });
@@ -406,9 +492,9 @@ describe('without a true answer', () => {
     positions.current = at(1n);
     const slow = `select toInt64(1) as merchant_id, count() as total_count from numbers(1000000000000)
       where number % 7 = {ids:Array(Int64)}[1]`;
-    const risk = reader({ queries: { mart: slow, landing: slow }, deadlineMs: { mart: 200, landing: 200 } });
+    const risk = reader({ queries: asking(slow), deadlineMs: { mart: 200, pass: 200, landing: 200 } });
     const startedMs = performance.now();
-    expect(await problemOf(risk.read([1n], null, never))).toMatchObject({
+    expect(await problemOf(risk.read([1n], riskQuestion(null), never))).toMatchObject({
       status: 503,
       kind: 'sink_timeout',
     });
@@ -428,10 +514,10 @@ describe('without a true answer', () => {
     };
     const caller = new AbortController();
     const risk = reader({
-      queries: { mart: slow, landing: slow },
-      deadlineMs: { mart: 60_000, landing: 60_000 },
+      queries: asking(slow),
+      deadlineMs: { mart: 60_000, pass: 60_000, landing: 60_000 },
     });
-    const answer = risk.read([1n], null, caller.signal).catch((error: unknown) => error);
+    const answer = risk.read([1n], riskQuestion(null), caller.signal).catch((error: unknown) => error);
     await expect.poll(running, { timeout: 5000 }).toBe(1);
     caller.abort(new Error('went away'));
     expect(await answer).toMatchObject({ message: 'went away' });
@@ -447,14 +533,14 @@ describe('without a true answer', () => {
     const door = await openDoor(target);
     const through = createClient({ url: door.url, log: QUIET });
     const risk = reader({ client: through });
-    expect((await risk.read([1n], null, never)).merchants.size).toBe(1);
+    expect((await risk.read([1n], riskQuestion(null), never)).merchants.size).toBe(1);
     await door.shut();
-    expect(await problemOf(risk.read([1n], null, never))).toMatchObject({
+    expect(await problemOf(risk.read([1n], riskQuestion(null), never))).toMatchObject({
       status: 503,
       kind: 'sink_unreachable',
     });
     await door.reopen();
-    expect((await risk.read([1n], null, never)).merchants.size).toBe(1);
+    expect((await risk.read([1n], riskQuestion(null), never)).merchants.size).toBe(1);
     await through.close();
     await door.shut();
   });

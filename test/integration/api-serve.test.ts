@@ -219,8 +219,12 @@ describe('a ClickHouse that accepts and never answers', () => {
     });
     const { positions } = openApi();
     const mart = 'select arrayJoin({ids:Array(Int64)}) as merchant_id, 0 as rejected_count, 0 as total_count';
-    const risk = new ClickHouseRisk({ client, positions, queries: { mart, landing: mart } });
-    const deadlineMs = { mart: 300, landing: 300 };
+    const risk = new ClickHouseRisk({
+      client,
+      positions,
+      queries: { rows: { mart: '', landing: '' }, numbers: mart, byMethod: mart, peers: mart },
+    });
+    const deadlineMs = { mart: 300, pass: 300, landing: 300 };
     const { url } = await serve(
       {},
       openApi({ risk, positions, limits: { coalesce: { ...COALESCE_LIMITS, deadlineMs } } }),

@@ -111,7 +111,7 @@ beforeAll(async () => {
 afterAll(() => fixture.close());
 
 function openPayments(): Promise<Sink> {
-  return fixture.open({ tables: TABLES, marts: loadMarts(CLICKHOUSE, ['payments']) });
+  return fixture.open({ tables: TABLES, marts: loadMarts(CLICKHOUSE, ['payments'], { horizon_days: '8' }) });
 }
 
 async function risk(
@@ -356,7 +356,7 @@ describe('the payments marts', () => {
     };
     const first = await uuid();
     const again = async (change: (sql: string) => string): Promise<void> => {
-      const marts = loadMarts(CLICKHOUSE, ['payments']).map((mart) => ({
+      const marts = loadMarts(CLICKHOUSE, ['payments'], { horizon_days: '8' }).map((mart) => ({
         ...mart,
         files: mart.files.map((file) => ({ ...file, sql: change(file.sql) })),
       }));

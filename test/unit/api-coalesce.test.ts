@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { Coalescer, COALESCE_LIMITS, type CoalesceLimits } from '../../src/api/coalesce.js';
 import { Problem } from '../../src/api/problem.js';
+import { riskQuestion } from '../../src/api/risk.js';
 import { HandPositions, HandReader } from './api-fixture.js';
 
 const live = new AbortController().signal;
@@ -11,7 +12,7 @@ function open(limits: Partial<CoalesceLimits> = {}) {
   const observed: [string, number, boolean][] = [];
   const coalescer = new Coalescer(
     reader,
-    { ...COALESCE_LIMITS, queries: { now: 1, at: 1, bulk: 1, landing: 1 }, ...limits },
+    { ...COALESCE_LIMITS, queries: { now: 1, at: 1, bulk: 1, pass: 1, landing: 1 }, ...limits },
     (lane, lookups, ok) => observed.push([lane, lookups, ok]),
   );
   let release = (): void => {};
@@ -30,16 +31,16 @@ const settled = async (promise: Promise<unknown>): Promise<unknown> =>
 
 describe('look-ups', () => {
   test('go out at once and alone while a query may', () => {
-    const { coalescer, reader } = open({ queries: { now: 2, at: 1, bulk: 1, landing: 1 } });
-    void coalescer.read([1n], null, live);
-    void coalescer.read([2n], null, live);
+    const { coalescer, reader } = open({ queries: { now: 2, at: 1, bulk: 1, pass: 1, landing: 1 } });
+    void coalescer.read([1n], riskQuestion(null), live);
+    void coalescer.read([2n], riskQuestion(null), live);
     expect(reader.asked.map(({ ids }) => ids)).toEqual([[1n], [2n]]);
     expect(coalescer.waiting).toBe(0);
   });
 
   test('that come while none may share the next query', async () => {
     const { coalescer, reader, observed, letGo } = open();
-    const answers = [42n, 43n, 42n, 7n].map((id) => coalescer.read([id], null, live));
+    const answers = [42n, 43n, 42n, 7n].map((id) => coalescer.read([id], riskQuestion(null), live));
     expect(reader.asked.map(({ ids }) => ids)).toEqual([[42n]]);
     expect(coalescer.waiting).toBe(3);
     letGo();
@@ -57,9 +58,9 @@ describe('look-ups', () => {
 
   test('never join a query whose position was taken before they were asked', async () => {
     const { coalescer, positions, letGo } = open();
-    const early = coalescer.read([42n], null, live);
+    const early = coalescer.read([42n], riskQuestion(null), live);
     positions.advance(0x2000000n);
-    const late = coalescer.read([42n], null, live);
+    const late = coalescer.read([42n], riskQuestion(null), live);
     letGo();
     expect((await early).applied.lsn).toBe(0x16b3748n);
     expect((await late).applied.lsn).toBe(0x2000000n);
@@ -67,13 +68,13 @@ describe('look-ups', () => {
 
   test('never join a query that others had waited for, once it is sent', async () => {
     const { coalescer, reader, letGo, close } = open();
-    const first = coalescer.read([42n], null, live);
-    const second = coalescer.read([43n], null, live);
+    const first = coalescer.read([42n], riskQuestion(null), live);
+    const second = coalescer.read([43n], riskQuestion(null), live);
     letGo();
     close();
     await first;
     await expect.poll(() => reader.asked.length).toBe(2);
-    const third = coalescer.read([42n], null, live);
+    const third = coalescer.read([42n], riskQuestion(null), live);
     letGo();
     await second;
     letGo();
@@ -83,8 +84,8 @@ describe('look-ups', () => {
 
   test('are answered at the position of the moment their query is sent', async () => {
     const { coalescer, positions, letGo } = open();
-    void coalescer.read([42n], null, live);
-    const waiting = coalescer.read([43n], null, live);
+    void coalescer.read([42n], riskQuestion(null), live);
+    const waiting = coalescer.read([43n], riskQuestion(null), live);
     positions.advance(0x3000000n);
     letGo();
     expect((await waiting).applied.lsn).toBe(0x3000000n);
@@ -92,7 +93,9 @@ describe('look-ups', () => {
 
   test('for different window ends do not share, for the same one do', async () => {
     const { coalescer, reader, letGo } = open();
-    const answers = [5n, 6n, 6n, 5n].map((to, index) => coalescer.read([BigInt(index)], to, live));
+    const answers = [5n, 6n, 6n, 5n].map((to, index) =>
+      coalescer.read([BigInt(index)], riskQuestion(to), live),
+    );
     letGo();
     await Promise.all(answers);
     expect(reader.asked.map(({ ids, to }) => [to, ids])).toEqual([
@@ -104,18 +107,18 @@ describe('look-ups', () => {
 
   test('for now do not wait behind those for another time, for many merchants, or for the whole table', () => {
     const { coalescer, reader } = open({ idsPerQuery: 2 });
-    void coalescer.read([1n], 5n, live);
-    void coalescer.read([1n, 2n, 3n], null, live);
+    void coalescer.read([1n], riskQuestion(5n), live);
+    void coalescer.read([1n, 2n, 3n], riskQuestion(null), live);
     reader.landing = true;
-    void coalescer.read([1n], 1n, live);
+    void coalescer.read([1n], riskQuestion(1n), live);
     reader.landing = false;
-    void coalescer.read([1n], null, live);
+    void coalescer.read([1n], riskQuestion(null), live);
     expect(reader.asked).toHaveLength(4);
   });
 
   test('share a query only up to its bound', async () => {
     const { coalescer, reader, letGo } = open({ idsPerQuery: 3 });
-    const answers = [0n, 1n, 2n, 3n, 4n, 5n, 6n].map((id) => coalescer.read([id], null, live));
+    const answers = [0n, 1n, 2n, 3n, 4n, 5n, 6n].map((id) => coalescer.read([id], riskQuestion(null), live));
     letGo();
     await Promise.all(answers);
     expect(reader.asked.map(({ ids }) => ids.length)).toEqual([1, 3, 3]);
@@ -123,7 +126,7 @@ describe('look-ups', () => {
 
   test('beyond what may wait are refused at once', async () => {
     const { coalescer, letGo } = open({ waitingMax: 2 });
-    const answers = [0n, 1n, 2n, 3n].map((id) => settled(coalescer.read([id], null, live)));
+    const answers = [0n, 1n, 2n, 3n].map((id) => settled(coalescer.read([id], riskQuestion(null), live)));
     expect(await answers[3]).toBe('api_overloaded');
     letGo();
     expect(await Promise.all(answers)).toEqual(['answered', 'answered', 'answered', 'api_overloaded']);
@@ -138,32 +141,32 @@ describe('look-ups', () => {
       detail: 'd',
       fix: 'f',
     });
-    const answers = [1n, 2n, 3n].map((id) => settled(coalescer.read([id], null, live)));
+    const answers = [1n, 2n, 3n].map((id) => settled(coalescer.read([id], riskQuestion(null), live)));
     letGo();
     expect(await Promise.all(answers)).toEqual(['sink_unreachable', 'sink_unreachable', 'sink_unreachable']);
     reader.failure = null;
-    expect(await settled(coalescer.read([1n], null, live))).toBe('answered');
+    expect(await settled(coalescer.read([1n], riskQuestion(null), live))).toBe('answered');
     expect(observed.map(([, , ok]) => ok)).toEqual([false, false, true]);
   });
 
   test('end at their deadline, whether their query hangs or was never sent, and give the place back', async () => {
-    const { coalescer, reader, letGo, close } = open({ deadlineMs: { mart: 30, landing: 30 } });
-    const answers = [1n, 2n].map((id) => settled(coalescer.read([id], null, live)));
+    const { coalescer, reader, letGo, close } = open({ deadlineMs: { mart: 30, pass: 30, landing: 30 } });
+    const answers = [1n, 2n].map((id) => settled(coalescer.read([id], riskQuestion(null), live)));
     expect(await Promise.all(answers)).toEqual(['sink_timeout', 'sink_timeout']);
     expect(reader.asked[0]?.signal.aborted).toBe(true);
     expect(coalescer.waiting).toBe(0);
     letGo();
     close();
     reader.gate = null;
-    expect(await settled(coalescer.read([1n], null, live))).toBe('answered');
+    expect(await settled(coalescer.read([1n], riskQuestion(null), live))).toBe('answered');
   });
 
   test('of callers that went away are taken out; a query stops when nobody is left', async () => {
     const { coalescer, reader, letGo } = open();
     const [first, second, third] = [new AbortController(), new AbortController(), new AbortController()];
-    const sent = settled(coalescer.read([1n], null, first.signal));
-    const gone = settled(coalescer.read([2n], null, second.signal));
-    const stays = coalescer.read([3n], null, third.signal);
+    const sent = settled(coalescer.read([1n], riskQuestion(null), first.signal));
+    const gone = settled(coalescer.read([2n], riskQuestion(null), second.signal));
+    const stays = coalescer.read([3n], riskQuestion(null), third.signal);
     second.abort(new Error('went away'));
     expect(await gone).toBe('went away');
     expect(coalescer.waiting).toBe(1);
@@ -174,16 +177,16 @@ describe('look-ups', () => {
     await stays;
     // The one that left had named its merchant already; asking for it too does no harm.
     expect(reader.asked[1]?.ids).toContain(3n);
-    expect(await settled(coalescer.read([1n], null, AbortSignal.abort(new Error('gone before'))))).toBe(
-      'gone before',
-    );
+    expect(
+      await settled(coalescer.read([1n], riskQuestion(null), AbortSignal.abort(new Error('gone before')))),
+    ).toBe('gone before');
   });
 
   test('that nobody waits for any more are never sent', async () => {
     const { coalescer, reader, letGo } = open();
     const away = new AbortController();
-    const sent = coalescer.read([1n], null, live);
-    const gone = settled(coalescer.read([2n], null, away.signal));
+    const sent = coalescer.read([1n], riskQuestion(null), live);
+    const gone = settled(coalescer.read([2n], riskQuestion(null), away.signal));
     away.abort(new Error('went away'));
     await gone;
     letGo();
@@ -208,7 +211,11 @@ describe('look-ups', () => {
     };
     const answers = Array.from({ length: 1000 }, async () => {
       const id = BigInt(random(50));
-      const result = await coalescer.read([id], random(3) === 0 ? BigInt(random(4)) : null, live);
+      const result = await coalescer.read(
+        [id],
+        riskQuestion(random(3) === 0 ? BigInt(random(4)) : null),
+        live,
+      );
       return result.merchants.get(id)?.rejectedCount === Number(id);
     });
     letGo();

@@ -1,6 +1,6 @@
 import { createApi, type ApiOptions } from '../../src/api/api.js';
 import type { AppliedPosition, Positions, Unavailable } from '../../src/api/positions.js';
-import { WINDOW_US, type MerchantNumbers, type RiskReader, type RiskResult } from '../../src/api/risk.js';
+import type { MerchantNumbers, RiskQuestion, RiskReader, RiskResult } from '../../src/api/risk.js';
 import { microsFromMs, type Micros } from '../../src/api/timestamp.js';
 import type { StatusDocument } from '../../src/ops/status.js';
 import type { Log } from '../../src/pipeline/log.js';
@@ -76,7 +76,12 @@ export const ZEROS: MerchantNumbers = {
 
 /** A reader over a map, which counts what it is asked; `gate` holds answers back until a test lets them go. */
 export class HandReader implements RiskReader {
-  readonly asked: { ids: readonly bigint[]; to: Micros | null; signal: AbortSignal }[] = [];
+  readonly asked: {
+    ids: readonly bigint[];
+    to: Micros | null;
+    question: RiskQuestion;
+    signal: AbortSignal;
+  }[] = [];
   readonly merchants = new Map<bigint, MerchantNumbers>([
     [42n, NUMBERS],
     [43n, ZEROS],
@@ -85,6 +90,8 @@ export class HandReader implements RiskReader {
   gate: Promise<void> | null = null;
   failure: Error | null = null;
   landing = false;
+  /** What else an answer has, whatever was asked. */
+  more: Pick<RiskResult, 'byMethod' | 'baseline'> = {};
   readonly #positions: Positions;
 
   constructor(positions: Positions) {
@@ -95,8 +102,9 @@ export class HandReader implements RiskReader {
     return this.landing ? 'landing' : 'mart';
   }
 
-  async read(ids: readonly bigint[], to: Micros | null, signal: AbortSignal): Promise<RiskResult> {
-    this.asked.push({ ids, to, signal });
+  async read(ids: readonly bigint[], question: RiskQuestion, signal: AbortSignal): Promise<RiskResult> {
+    const { to, windowUs } = question;
+    this.asked.push({ ids, to, question, signal });
     const applied = this.#positions.applied();
     if (applied === null) throw new Error('asked without a position');
     if (this.gate !== null) {
@@ -112,7 +120,7 @@ export class HandReader implements RiskReader {
       const numbers = this.merchants.get(id);
       if (numbers !== undefined) merchants.set(id, numbers);
     }
-    return { applied, takenAtMs: NOW_MS, window: { fromUs: toUs - WINDOW_US, toUs }, merchants };
+    return { applied, takenAtMs: NOW_MS, window: { fromUs: toUs - windowUs, toUs }, merchants, ...this.more };
   }
 }
 

@@ -102,7 +102,7 @@ describe('GET /v1/merchants/{id}/risk', () => {
     ['max_lag_ms=1e9', 'query.max_lag_ms'],
     ['max_lag_ms=', 'query.max_lag_ms'],
     ['max_lag=5', 'query.max_lag'],
-    ['window=7d', 'query.window'],
+    ['window=7', 'query.window'],
     ['AT=2026-11-21T08:00:00Z', 'query.AT'],
     ['__proto__=1', 'query.__proto__'],
   ])('is 400 for ?%s and names %s', async (query, at) => {
@@ -413,5 +413,74 @@ describe('GET /v1/replication', () => {
 describe('the clock of these tests', () => {
   test('is that of the example in the documentation', () => {
     expect(new Date(NOW_MS).toISOString()).toBe(WINDOW.to);
+  });
+});
+
+describe('a window of another length', () => {
+  test('is asked for by name, and only where it is configured', async () => {
+    const { app, reader } = openApi({ windowsMs: [24, 24 * 30].map((hours) => hours * 3_600_000) });
+    const answer = (await (await app.request('/v1/merchants/42/risk?window=30d')).json()) as {
+      window: { from: string; to: string };
+    };
+    expect(answer.window).toEqual({ from: '2026-10-22T09:00:00.000Z', to: '2026-11-21T09:00:00.000Z' });
+    expect((await app.request('/v1/merchants/42/risk?window=24h')).status).toBe(200);
+    expect((await app.request('/v1/merchants/42/risk?window=7d')).status).toBe(200);
+    expect(reader.asked.map(({ question }) => Number(question.windowUs / 3_600_000_000n))).toEqual([
+      720, 24, 168,
+    ]);
+    for (const window of ['2d', '7', '0d', '-7d', '7w', '7d7d', '']) {
+      const problem = await problemOf(await app.request(`/v1/merchants/42/risk?window=${window}`));
+      expect(problem.status, window).toBe(400);
+    }
+    expect((await problemOf(await app.request('/v1/merchants/42/risk?window=2d'))).fix).toBe(
+      'ask for one of 1d, 7d, 30d',
+    );
+  });
+});
+
+describe('what numbers may be set beside', () => {
+  test('comes with them when it is asked for, each with its share', async () => {
+    const { app, reader, post } = openApi();
+    const numbers = { rejectedCount: 1, rejectedAmount: '1.00', totalCount: 4, totalAmount: '8.00' };
+    const toUs = 1_000_000n;
+    reader.more = {
+      byMethod: new Map([[42n, [{ method: null, ...numbers }]]]),
+      baseline: new Map([
+        [
+          42n,
+          {
+            previous: [{ window: { fromUs: 0n, toUs }, numbers }],
+            peers: { merchants: 2, ...numbers },
+          },
+        ],
+      ]),
+    };
+    const both = { rejected: { count: 1, amount: '1.00' }, total: { count: 4, amount: '8.00' } };
+    const share = { count: '0.250000', amount: '0.125000' };
+    const path = '?by=method&baseline=true';
+    const alone: unknown = await (await app.request(`/v1/merchants/42/risk${path}`)).json();
+    const listed = (await (
+      await post({ merchant_ids: ['42', '43'] }, `/v1/merchants/risk${path}`)
+    ).json()) as { merchants: unknown[] };
+    const expected = {
+      by_method: [{ method: null, ...both }],
+      baseline: {
+        share: { count: '0.073171', amount: '0.013213' },
+        previous: [
+          { window: { from: '1970-01-01T00:00:00.000Z', to: '1970-01-01T00:00:01.000Z' }, ...both, share },
+        ],
+        peers: { merchants: 2, ...both, share },
+      },
+    };
+    expect(alone).toMatchObject(expected);
+    expect(listed.merchants[0]).toMatchObject(expected);
+    expect(reader.asked[0]?.question).toMatchObject({ byMethod: true, baseline: true });
+    for (const wrong of ['by=country', 'baseline=1', 'baseline=']) {
+      const problem = await problemOf(await app.request(`/v1/merchants/42/risk?${wrong}`));
+      expect(problem.status, wrong).toBe(400);
+    }
+    reader.more = {};
+    const plain: unknown = await (await app.request('/v1/merchants/43/risk')).json();
+    expect(Object.keys(plain as object)).toEqual(['merchant_id', 'window', 'rejected', 'total', 'as_of']);
   });
 });
