@@ -30,6 +30,8 @@ export interface Column {
 export interface Selection {
   /** Every column of the table, in its order. What the relation's `columns` have not is left out, and passed over unread. */
   readonly names: readonly string[];
+  /** Virtual generated columns among those that are left out. */
+  readonly virtual: readonly string[];
   /** The configuration names what is copied, so that columns the table gets later are left out too. */
   readonly closed: boolean;
   /** The condition that rows must meet, as Postgres prints it, columns without their table; null when all do. */

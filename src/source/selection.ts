@@ -74,6 +74,9 @@ async function select(client: ClientBase, whole: Relation, options: SelectionOpt
   const condition = where === undefined ? null : await readCondition(client, whole, where);
   const selection: Selection = {
     names: whole.columns.map(({ name }) => name),
+    virtual: whole.columns
+      .filter((column) => column.virtual === true && !isKept(column))
+      .map(({ name }) => name),
     closed: only !== undefined,
     where: condition?.text ?? null,
     whereColumns: condition?.columns ?? [],

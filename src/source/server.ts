@@ -145,6 +145,7 @@ export function refuseGenerated(
   version: number,
   ambiguous: readonly string[] = [],
 ): void {
+  for (const relation of relations) refuseVirtualIdentity(relation);
   const columns = unsentColumns(relations, version);
   if (columns.length === 0) return;
   const first = columns[0]!;
@@ -162,6 +163,18 @@ export function refuseGenerated(
         ? 'set source.decoder to wal2json where the server has it, with another source.slot if this one exists'
         : 'make those columns NOT NULL'
     }; or leave it out (tables.${first.relation.id}.exclude: [${first.name}]); or ${drop}`,
+  });
+}
+
+/** Postgres refuses updates and deletes of a table that is published with such a column in its replica identity. */
+function refuseVirtualIdentity(relation: Relation): void {
+  const names = relation.selection?.virtual ?? [];
+  if (names.length === 0 || relation.replicaIdentity !== 'full') return;
+  throw new WalhouseError('table_unsupported', {
+    what: `${relation.id} has replica identity FULL and the virtual generated column ${names.join(', ')}.`,
+    why: 'Postgres would refuse updates and deletes of the table while a publication has it.',
+    fix: `alter table ${quoted(relation)} replica identity default; or alter table ${quoted(relation)} drop column ${quoteName(names[0]!)}, and add it as a stored one`,
+    table: relation.id,
   });
 }
 

@@ -184,7 +184,7 @@ describe('a selection', () => {
           change.call,
           ...('row' in change
             ? [change.row['id'], change.row['secret']]
-            : ['old' in change ? change.old!['id'] : null]),
+            : ['old' in change ? change.old['id'] : null]),
         ]),
       ).toEqual([
         // A row that goes to another partition leaves one and comes to the other.
@@ -228,6 +228,19 @@ describe('generated columns with pgoutput on Postgres 18', () => {
       fix: 'leave them out: tables.public.virtual.exclude: [v]',
     });
     await refused.close();
+    await newer.postgres('alter table virtual replica identity full');
+    const left = await openSource({
+      ...options({}),
+      url: newer.postgresUrl,
+      tables,
+      selections: { 'public.virtual': { exclude: ['v'] } },
+    });
+    await expect(left.ensurePublication()).rejects.toMatchObject({
+      kind: 'table_unsupported',
+      fix: expect.stringContaining('alter table "public"."virtual" replica identity default') as string,
+    });
+    await left.close();
+    await newer.postgres('alter table virtual replica identity default');
     const prepared = await prepare(newer, 'pgoutput', tables, {
       selections: { 'public.virtual': { exclude: ['v'] }, 'public.t': { exclude: ['h'] } },
     });

@@ -11,7 +11,13 @@ type Values = Readonly<Record<string, string | null>>;
 const NAMES = ['secret', 'id', 'country', 'v', 'big'];
 const COUNTRY: WhereColumn = { ...column('country', 'text'), foreign: true, fuzzy: false };
 const COPIED = [column('id', 'int8', { notNull: true }), column('v', 'text'), column('big', 'text')];
-const SELECTION = { names: NAMES, closed: false, where: "(country = 'DE'::text)", whereColumns: [COUNTRY] };
+const SELECTION = {
+  names: NAMES,
+  virtual: [],
+  closed: false,
+  where: "(country = 'DE'::text)",
+  whereColumns: [COUNTRY],
+};
 const FULL: Relation = { ...relation('public', 'a', COPIED, 'full'), selection: SELECTION };
 const KEYED: Relation = {
   ...relation('public', 'a', COPIED),
@@ -23,7 +29,7 @@ const KEYED: Relation = {
 };
 const LISTED: Relation = {
   ...relation('public', 'a', COPIED, 'full'),
-  selection: { names: ['id', 'v', 'big'], closed: true, where: null, whereColumns: [] },
+  selection: { names: ['id', 'v', 'big'], virtual: [], closed: true, where: null, whereColumns: [] },
 };
 
 class Calls extends CallLog {
