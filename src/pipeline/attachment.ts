@@ -8,7 +8,7 @@ import type { Progress } from './progress.js';
 import { rejectable } from './rejectable.js';
 import type { Relation } from './relation.js';
 import type { Sink } from './sink.js';
-import type { ChangeStream, Since, Source, SourceIdentity } from './source.js';
+import type { ChangeStream, Evolutions, Since, Source, SourceIdentity } from './source.js';
 
 /** How long a clean leave may take to store what is on its way. */
 const DRAIN_MS = 10_000;
@@ -32,6 +32,7 @@ export interface AttachmentParts {
   /** The tables that are exact at the durable position. */
   readonly exact: () => readonly string[];
   readonly since: Since;
+  readonly evolutions: Evolutions;
   /** The server streams to us: the slot is ours. Called once. */
   readonly onStreaming: () => void;
   readonly progress: Progress;
@@ -56,7 +57,7 @@ export class Attachment {
   constructor(options: AttachmentOptions, parts: AttachmentParts) {
     this.#options = options;
     this.#parts = parts;
-    this.#stream = parts.source.openStream(parts.relations, parts.since);
+    this.#stream = parts.source.openStream(parts.relations, parts.since, parts.evolutions);
     this.#checkpointer = new Checkpointer({
       sink: options.sink,
       everyMs: options.checkpointMs ?? 100,

@@ -73,8 +73,13 @@ export class CatalogWatch {
 /** What matters of each table, as text; of one that cannot be followed, why. */
 function looksOf({ relations, problems }: Survey): Map<string, string> {
   const looks = new Map<string, string>();
-  for (const relation of relations) looks.set(relation.id, JSON.stringify({ ...relation, stamp: null }));
+  for (const relation of relations) looks.set(relation.id, lookOf(relation));
   // Not its fix, which may name what is no concern of this table.
   for (const [id, { kind, what }] of problems) looks.set(id, `${kind}: ${what}`);
   return looks;
+}
+
+/** What matters of a table that can be followed, but for its rows. */
+export function lookOf(relation: Relation): string {
+  return JSON.stringify({ ...relation, stamp: null });
 }

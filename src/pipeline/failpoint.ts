@@ -17,6 +17,7 @@ export const FAILPOINTS = [
   'before_truncate',
   'before_view',
   'before_mart',
+  'while_altering',
 ] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
 

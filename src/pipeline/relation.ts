@@ -76,6 +76,14 @@ export interface RelationStamp {
   readonly file: string;
   /** By which transactions the columns were last defined. SET DEFAULT and GRANT change them as well. */
   readonly columns: string;
+  /** How many columns the table has ever had. */
+  readonly width: number;
+  /**
+   * What Postgres shows in rows that are older than a column and were not rewritten for it, by the column's name: the text of the
+   * constant it was added with. False where rows of several partitions show different things. Left out where such rows show null, or
+   * where there are none.
+   */
+  readonly missing: Readonly<Record<string, string | false>>;
   /** The partitions that hold a partitioned table's rows; empty for any other. */
   readonly leaves: readonly Leaf[];
   /**

@@ -1,7 +1,7 @@
 import { HoldInterrupted } from './applier.js';
 import { Attachment, type AttachmentOptions } from './attachment.js';
 import { Backoff, sleep } from './backoff.js';
-import { CatalogWatch } from './catalog-watch.js';
+import { CatalogWatch, lookOf } from './catalog-watch.js';
 import { asWalhouseError, WalhouseError } from './errors.js';
 import { failpoint } from './failpoint.js';
 import { snapshotFirst } from './first-snapshots.js';
@@ -12,7 +12,7 @@ import { interrupted, Repairs, type RepairReport } from './repairs.js';
 import { refuseGap, refuseOtherCluster } from './refusals.js';
 import type { Relation } from './relation.js';
 import type { Checkpoint, Sink } from './sink.js';
-import type { Since, Source, Turn } from './source.js';
+import type { Evolution, Since, Source, Turn } from './source.js';
 import { Stages } from './stages.js';
 import { next, type Event, type State } from './state.js';
 import type { TableReport } from './table-report.js';
@@ -73,6 +73,9 @@ export class Replicator {
   #repairs: Repairs | null = null;
   #following: ReadonlyMap<string, Relation> = new Map();
   readonly #since = new Map<string, ReturnType<Since>>();
+  readonly #evolutions = new Map<string, Evolution>();
+  /** Tables of which a change came with other columns than these. */
+  readonly #doubted = new Map<string, string>();
   #wake = new AbortController();
 
   constructor(options: ReplicatorOptions) {
@@ -247,13 +250,14 @@ export class Replicator {
       const checkpoint = await sink.loadCheckpoint();
       refuseOtherCluster(checkpoint, identity);
       const survey = await source.survey();
+      const seen = await source.currentLsn();
       const relations = this.#tables.followable(survey, sink, checkpoint !== null);
       await source.ensurePublication((ids) => sink.markStale(ids, 'unfit'));
       const rebuilt: TableReport[] = [];
       const appliedLsn =
         checkpoint === null
           ? await this.#snapshotFirst(source, sink, relations)
-          : await this.#continue(source, sink, relations, checkpoint, rebuilt);
+          : await this.#continue(source, sink, relations, checkpoint, seen, rebuilt);
       if (this.#closing.signal.aborted) return;
       this.progress.advance(appliedLsn, checkpoint?.committedAtUs ?? null);
       const wholeFrom = await source.currentLsn();
@@ -288,6 +292,7 @@ export class Replicator {
           wholeFrom,
           exact: () => this.#tables.exactAt(this.progress.durable),
           since: ({ id }) => this.#since.get(id) ?? 0n,
+          evolutions: ({ id }) => this.#evolutions.get(id) ?? null,
           onStreaming: () => {
             void turn?.end();
             this.#stageStale(relations, stages);
@@ -377,20 +382,26 @@ export class Replicator {
     sink: Sink,
     relations: readonly Relation[],
     checkpoint: Checkpoint,
+    seen: Lsn,
     rebuilt: TableReport[],
   ): Promise<Lsn> {
     const { log } = this.#options;
     for (const relation of relations) {
       const report = this.#tables.of(relation.id);
-      const attached = await sink.attach(relation);
-      const { live, stale, snapshotLsn } = attached;
+      // A change that the table as it is now does not explain: only a new copy can.
+      if (this.#doubted.get(relation.id) === lookOf(relation)) await sink.markStale([relation.id], 'unfit');
+      this.#doubted.delete(relation.id);
+      const attached = await sink.attach(relation, { applied: checkpoint.appliedLsn, seen });
+      const { live, stale, snapshotLsn, since, evolution } = attached;
       report.state = live ? (stale ? 'resyncing' : 'streaming') : 'waiting';
       report.snapshot = null;
       report.error = null;
       report.exactFrom = live ? snapshotLsn : null;
       // A mart that was made anew by a run that ended soon after may still be ahead of what is applied.
       if (attached.rebuilt || (live && !checkpoint.exact.includes(relation.id))) rebuilt.push(report);
-      this.#since.set(relation.id, live ? snapshotLsn : 'unsettled');
+      this.#since.set(relation.id, live ? since : 'unsettled');
+      if (evolution === null) this.#evolutions.delete(relation.id);
+      else this.#evolutions.set(relation.id, evolution);
     }
     const slot = await source.slot();
     refuseGap(this.#options.slot, checkpoint, slot?.confirmedLsn ?? null);
@@ -417,7 +428,10 @@ export class Replicator {
     }
   }
 
-  /** A failure that is one table's: what is stored of it takes no more changes, and it is snapshotted anew beside the readers. */
+  /**
+   * A failure that is one table's. Other columns than those that were looked at may mean that they have just been changed; else what is
+   * stored of the table takes no more changes, and it is snapshotted anew beside the readers.
+   */
   async #isolated(error: unknown, { sink }: Ends): Promise<boolean> {
     if (!(error instanceof WalhouseError) || error.table === null || !this.#everStreamed) return false;
     if (error.kind !== 'schema_changed' && error.kind !== 'table_no_identity') return false;
@@ -425,8 +439,11 @@ export class Replicator {
     const lastMs = this.#isolatedAtMs.get(error.table) ?? Number.NEGATIVE_INFINITY;
     const waitMs = this.#now() - lastMs < ISOLATED_AGAIN_MS ? ISOLATED_WAIT_MS : 0;
     this.#options.log.warn({ table: error.table, kind: error.kind, waitMs }, error.message);
+    const relation = this.#following.get(error.table);
     try {
-      await sink.markStale([error.table], 'unfit');
+      if (error.kind === 'schema_changed' && relation !== undefined)
+        this.#doubted.set(error.table, lookOf(relation));
+      else await sink.markStale([error.table], 'unfit');
     } catch (cause) {
       await this.#failed(cause, this.#ends);
       return true;

@@ -1,7 +1,7 @@
 import type { TransactionStart } from './change.js';
 import type { Lsn } from './lsn.js';
 import type { Relation } from './relation.js';
-import type { RetentionCut, SourceIdentity } from './source.js';
+import type { Evolution, RetentionCut, SourceIdentity } from './source.js';
 import type { Tuple } from './tuple.js';
 
 /** What one round of inserts carries. Filled synchronously, stored once, then discarded. */
@@ -77,6 +77,10 @@ export interface Attached {
   readonly rebuilt: boolean;
   /** The consistent point of the live copy, or a later position up to which its changes are not to come again. */
   readonly snapshotLsn: Lsn;
+  /** Changes that commit before are passed over: they are in the copy, and may have columns of a time that it has left behind. */
+  readonly since: Lsn;
+  /** Where later changes may have other columns than today's. */
+  readonly evolution: Evolution | null;
 }
 
 /** What ClickHouse remembers between runs. */
@@ -150,8 +154,11 @@ export interface Sink {
   copyOf(relation: Relation): number;
   /** Rows that go into what people read, as those of a snapshot at `consistentPoint` would. */
   beginRepair(relation: Relation, consistentPoint: Lsn): Promise<RepairWriter>;
-  /** Brings a table that was snapshotted in an earlier run up to today's definition (views, marts, comments). */
-  attach(relation: Relation): Promise<Attached>;
+  /**
+   * Brings a table that was snapshotted in an earlier run up to today's definition (columns, views, marts, comments). `applied`: all before
+   * it is stored; `seen`: where the source stood after the relation was looked at.
+   */
+  attach(relation: Relation, moment: { readonly applied: Lsn; readonly seen: Lsn }): Promise<Attached>;
   /** Remembers the relation's stamp: what it tells of happened to the same rows. */
   noteStamp(relation: Relation): Promise<void>;
   /** Remembers that these tables are to be snapshotted anew; with `copy: 'unfit'` what is stored takes no changes until then. */

@@ -76,6 +76,21 @@ export interface SourceIdentity {
  */
 export type Since = (relation: Relation) => Lsn | 'unsettled';
 
+/**
+ * How a table's columns became those of today without a new snapshot. Changes that are older than that may have a column less, or one
+ * that is gone; names alone tell which, so only what no other history of names could be taken for counts as one.
+ */
+export interface Evolution {
+  /** Every column that changes may have, in the table's order, those that are gone among them. */
+  readonly names: readonly string[];
+  /** Those of them that changes may lack. */
+  readonly younger: readonly string[];
+  /** Changes that commit from here on have today's columns. */
+  readonly until: Lsn;
+}
+
+export type Evolutions = (relation: Relation) => Evolution | null;
+
 export interface Survey {
   readonly relations: readonly Relation[];
   readonly problems: ReadonlyMap<string, WalhouseError>;
@@ -113,8 +128,11 @@ export interface Source {
   dropSlot(): Promise<void>;
   /** A snapshot for tables added later: exported by a temporary slot that is gone with it. */
   openSnapshot(): Promise<Snapshot>;
-  /** `since` says which changes of a table its snapshot has already; without it every change is handed over. */
-  openStream(relations: readonly Relation[], since?: Since): ChangeStream;
+  /**
+   * `since` says which changes of a table its snapshot has already; without it every change is handed over. `evolutions` says of which
+   * tables older changes may have other columns.
+   */
+  openStream(relations: readonly Relation[], since?: Since, evolutions?: Evolutions): ChangeStream;
   /** The source's current WAL position (flushed). */
   currentLsn(): Promise<Lsn>;
   /** Writes a small logical message, so that an idle source's WAL moves on. */

@@ -2,6 +2,8 @@
 export const NULL = -1;
 /** The value was not sent: an unchanged TOAST value, or a column outside the replica identity. */
 export const ABSENT = -2;
+/** The column is younger than the row: it stands for what Postgres shows there, see `RelationStamp.missing`. */
+export const YOUNGER = -3;
 
 /**
  * One row as bytes: for each column of its relation, where in `bytes` Postgres's own text of the value stands.
@@ -13,7 +15,7 @@ export const ABSENT = -2;
  */
 export class Tuple {
   bytes: Buffer = Buffer.alloc(0);
-  /** First byte of each value, or NULL, or ABSENT. */
+  /** First byte of each value, or NULL, or ABSENT, or YOUNGER. */
   start: Int32Array;
   /** One past the last byte of each value; means nothing where `start` is negative. */
   end: Int32Array;
@@ -28,7 +30,7 @@ export class Tuple {
   text(column: number): string | null | undefined {
     const start = this.start[column]!;
     if (start === NULL) return null;
-    if (start === ABSENT) return undefined;
+    if (start < NULL) return undefined;
     return this.bytes.toString('utf8', start, this.end[column]);
   }
 

@@ -97,7 +97,7 @@ export class AuditRows {
     for (const i of columns) {
       const from = image.start[i] === ABSENT && old !== null ? old : image;
       const start = from.start[i]!;
-      if (start === ABSENT) continue;
+      if (start < NULL) continue;
       if (!first) bytes[at++] = COMMA;
       first = false;
       at += this.#names[i]!.copy(bytes, at);

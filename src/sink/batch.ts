@@ -2,7 +2,7 @@ import type { TransactionStart } from '../pipeline/change.js';
 import { formatLsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
 import type { Batch } from '../pipeline/sink.js';
-import { ABSENT, type Tuple } from '../pipeline/tuple.js';
+import { ABSENT, NULL, type Tuple } from '../pipeline/tuple.js';
 import { AuditRows } from './audit-rows.js';
 import { encodedKey, takeBack, type IncompleteRow } from './incomplete.js';
 import { identityNotFull, type TablePlan } from './plan.js';
@@ -193,7 +193,7 @@ function isMoved(plan: TablePlan, old: Tuple, row: Tuple): boolean {
   const { tracked } = plan;
   for (let i = 0; i < tracked.length; i += 1) {
     const column = tracked[i]!;
-    if (row.start[column] !== ABSENT && old.start[column] !== ABSENT && !row.same(column, old)) return true;
+    if (row.start[column]! >= NULL && old.start[column]! >= NULL && !row.same(column, old)) return true;
   }
   return false;
 }

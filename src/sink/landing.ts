@@ -22,21 +22,27 @@ export function landingTable(plan: TablePlan): string {
     `${COMMITTED_AT} DateTime64(6, 'UTC') comment 'When Postgres committed the change'`,
     `${SYNCED_AT} DateTime64(6, 'UTC') default now64(6, 'UTC') comment 'When ClickHouse stored the row'`,
   );
-  const key = relation.key.map((index) => quoteName(relation.columns[index]!.name));
-  const sort = [...key];
-  const { retention } = plan;
-  if (retention !== null && !sort.includes(quoteName(retention.column)))
-    sort.push(quoteName(retention.column));
   return [
     `create table ${plan.landing} (`,
     definitions.map((line) => `  ${line}`).join(',\n'),
-    `) engine = ReplacingMergeTree(${VERSION}, ${IS_DELETED})`,
+    `) ${landingFrame(plan)}`,
+    `comment ${quoteString(relation.comment ?? `Versions of the rows of ${relation.id}`)}`,
+  ].join('\n');
+}
+
+/** What stands behind the columns. */
+export function landingFrame({ relation, retention }: TablePlan): string {
+  const key = relation.key.map((index) => quoteName(relation.columns[index]!.name));
+  const sort = [...key];
+  if (retention !== null && !sort.includes(quoteName(retention.column)))
+    sort.push(quoteName(retention.column));
+  return [
+    `engine = ReplacingMergeTree(${VERSION}, ${IS_DELETED})`,
     ...(retention === null ? [] : [`partition by ${partitionBy(retention)}`]),
     `primary key (${key.join(', ')})`,
     `order by (${sort.join(', ')})`,
     ...(retention === null ? [] : [`ttl ${ttlOf(retention)}`]),
     `settings allow_nullable_key = 1, ${DURABLE}${retention === null ? '' : `, ${TTL_SETTINGS}`}`,
-    `comment ${quoteString(relation.comment ?? `Versions of the rows of ${relation.id}`)}`,
   ].join('\n');
 }
 
@@ -77,6 +83,6 @@ export function hideBelow(plan: TablePlan, version: string, committedAt: string)
   ].join('\n');
 }
 
-function comment(text: string | null): string {
+export function comment(text: string | null): string {
   return text === null ? '' : ` comment ${quoteString(text)}`;
 }

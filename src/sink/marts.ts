@@ -57,6 +57,13 @@ export class Marts {
     );
   }
 
+  /** Whether a mart reads the column. Where it takes all columns, or its SQL merely has the word, it does. */
+  reads(plan: TablePlan, column: string): boolean {
+    return this.#marts.some(
+      (mart) => mart.sources.some(({ id }) => id === plan.id) && mentions(mart, column),
+    );
+  }
+
   async open(): Promise<void> {
     await this.#server.define(
       `create table if not exists ${this.#table} (
@@ -286,11 +293,20 @@ export class Marts {
   }
 }
 
+/** A star that is neither a factor nor in `count(*)`. */
+const TAKES_ALL = /(select|,|\.)\s*\*/i;
+
 function hashOf(mart: Mart, plans: ReadonlyMap<string, TablePlan>): string {
   const types = mart.sources.flatMap(({ id }) =>
-    (plans.get(id)?.columns ?? []).map(({ name, stored }) => `${id}.${name} ${stored.type}`),
+    (plans.get(id)?.columns ?? [])
+      .filter(({ name }) => mentions(mart, name))
+      .map(({ name, stored }) => `${id}.${name} ${stored.type}`),
   );
   return martHash(mart, types);
+}
+
+function mentions(mart: Mart, column: string): boolean {
+  return mart.statements.some(({ raw }) => TAKES_ALL.test(raw) || raw.includes(column));
 }
 
 /** `Int` is any whole number, `Date` any date or moment, `String` any text. */

@@ -13,6 +13,15 @@ export interface PlannedColumn {
   readonly stored: StoredType;
   /** Part of the sort key: a row whose value here cannot be held was never stored. */
   readonly sorts: boolean;
+  /** What changes show that are older than the column, where such may come. */
+  readonly missing?: Missing;
+}
+
+export interface Missing {
+  /** Postgres's text; null for SQL null. */
+  readonly text: string | null;
+  /** As it is encoded. */
+  readonly field: Buffer;
 }
 
 /** How one source table is kept: everything that the hot path and the DDL need to know, worked out once. */
@@ -30,6 +39,8 @@ export interface TablePlan {
   readonly columns: readonly PlannedColumn[];
   /** How often longer than Postgres's text a row may become. */
   readonly growth: number;
+  /** What `missing` values take in a row at most. */
+  readonly missingBytes: number;
   readonly retention: Retention | null;
   readonly history: boolean;
   /** Columns (indexes) whose change must leave a tombstone under the old image: sort keys, retention, what marts sort or filter by. */
@@ -92,6 +103,7 @@ export function planTable(relation: Relation, options: PlanOptions): TablePlan {
     audit: qualified(databases.audit, name),
     auditRows: qualified(databases.landing, `${AUDIT_PREFIX}${name}`),
     columns,
+    missingBytes: 0,
     growth: stored.some(({ base }) => base.startsWith('Array(')) ? ARRAY_GROWTH : 2,
     retention,
     history,

@@ -1,4 +1,4 @@
-import { ABSENT, type Tuple } from '../pipeline/tuple.js';
+import { ABSENT, YOUNGER, type Tuple } from '../pipeline/tuple.js';
 import { DURABLE } from './durability.js';
 import { qualified, quoteString } from './identifier.js';
 import type { Ownership } from './ownership.js';
@@ -163,8 +163,18 @@ export function reasonText(plan: TablePlan, column: number, why: QuarantineReaso
 function textOf(plan: TablePlan, row: Tuple, old: Tuple | null, columns: readonly number[]): string {
   const entries: [string, string | null][] = [];
   for (const index of columns) {
-    const text = row.text(index) ?? (row.start[index] === ABSENT ? old?.text(index) : null);
+    const text = row.text(index) ?? otherwise(plan, row.start[index]!, old, index);
     if (text !== undefined) entries.push([plan.columns[index]!.name, text]);
   }
   return JSON.stringify(Object.fromEntries(entries));
+}
+
+function otherwise(
+  plan: TablePlan,
+  start: number,
+  old: Tuple | null,
+  index: number,
+): string | null | undefined {
+  if (start === YOUNGER) return plan.columns[index]!.missing?.text;
+  return start === ABSENT ? old?.text(index) : null;
 }

@@ -1,4 +1,4 @@
-import { ABSENT, NULL, type Tuple } from '../pipeline/tuple.js';
+import { ABSENT, NULL, YOUNGER, type Tuple } from '../pipeline/tuple.js';
 import { STEP_DIGITS } from '../pipeline/version.js';
 import { CANNOT_HOLD, countEscapes, VALUE_ROOM } from './encoders.js';
 import type { TablePlan } from './plan.js';
@@ -44,7 +44,14 @@ function roomFor(plan: TablePlan, row: Tuple, old: Tuple | null, stamp: Stamp): 
   else if (length <= COUNT_FROM_BYTES) length *= 2;
   else length += escapesOf(row, count) + (old === null ? 0 : escapesOf(old, count));
   // 36 is the longest blank.
-  return length + count * (VALUE_ROOM + 36) + stamp.prefix.length + stamp.committedAt.length + 64;
+  return (
+    plan.missingBytes +
+    length +
+    count * (VALUE_ROOM + 36) +
+    stamp.prefix.length +
+    stamp.committedAt.length +
+    64
+  );
 }
 
 function lengthOf(row: Tuple, count: number): number {
@@ -78,7 +85,7 @@ export function writeRow(
   const { columns } = plan;
   let at = out.at;
   for (let i = 0; i < columns.length; i += 1) {
-    const { stored } = columns[i]!;
+    const { stored, missing } = columns[i]!;
     let from = row;
     let start = row.start[i]!;
     if (start === ABSENT && old !== null) {
@@ -92,6 +99,8 @@ export function writeRow(
       if (!stored.nullable) return i;
       bytes[at++] = BACKSLASH;
       bytes[at++] = LETTER_N;
+    } else if (start === YOUNGER && missing !== undefined) {
+      at += missing.field.copy(bytes, at);
     } else {
       holes.push(i);
       at += stored.blank.copy(bytes, at);

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { hostname } from 'node:os';
 import type { ClickHouseClient } from '@clickhouse/client';
 import { sleep } from '../pipeline/backoff.js';
@@ -6,7 +5,7 @@ import { WalhouseError } from '../pipeline/errors.js';
 import { failpoint } from '../pipeline/failpoint.js';
 import type { Log } from '../pipeline/log.js';
 import type { Lsn } from '../pipeline/lsn.js';
-import { rowsReplaced, type Relation } from '../pipeline/relation.js';
+import type { Relation } from '../pipeline/relation.js';
 import {
   QUESTION_MS,
   type Attached,
@@ -18,14 +17,16 @@ import {
   type Stored,
   type StoredTable,
 } from '../pipeline/sink.js';
+import { prepareAlteration, resume, type Alteration, type Moment, type Prepared } from './alteration.js';
 import { AUDIT_COLUMNS, auditTable, auditView } from './audit.js';
 import { RowBatch, type TableRows } from './batch.js';
 import { Checkpoints } from './checkpoint.js';
 import { nowOf } from './clock.js';
 import { ErasePositions } from './erase-positions.js';
 import { quoteName, quoteString } from './identifier.js';
+import { definitionOf, parseDefinition, stepBetween } from './evolution.js';
 import { complete } from './incomplete.js';
-import { hideBelow, landingTable, tableView } from './landing.js';
+import { hideBelow, tableView } from './landing.js';
 import { objectsOf, parseMart, type MartFiles } from './mart-files.js';
 import type { MartStage } from './mart-stage.js';
 import { Marts } from './marts.js';
@@ -174,6 +175,7 @@ class ClickHouseSink implements Sink {
         state: 'snapshotting',
         definition: '',
         stamp: relation.stamp ?? '',
+        altered: '',
       });
       await this.#quarantine.clear(plan.id);
     }
@@ -218,7 +220,7 @@ class ClickHouseSink implements Sink {
     this.#begins(plan.id);
     stage.filled = true;
     await stage.settle(this.#server, this.#pool, this.#quarantine, consistentPoint);
-    const definition = definitionHash(plan);
+    const definition = JSON.stringify(definitionOf(plan));
     const next = await this.#identity(nextName(plan));
     const snapshotLsn = consistentPoint;
     await this.#stored.update(plan.id, {
@@ -240,23 +242,87 @@ class ClickHouseSink implements Sink {
     await this.#show(plan);
     failpoint('after_switch');
     await this.#quarantine.clear(plan.id, obsoleteBelow(consistentPoint));
-    await this.#stored.update(plan.id, { state: 'streaming', snapshotLsn, definition, switchingTo: '' });
+    await this.#stored.update(plan.id, {
+      state: 'streaming',
+      snapshotLsn,
+      definition,
+      switchingTo: '',
+      altered: '',
+    });
     await this.#ownership.drop(this.#databases.landing, nextName(plan), doing);
     await this.#marts.dropStages(marts);
   }
 
-  async attach(relation: Relation): Promise<Attached> {
-    const plan = this.#plan(relation);
-    this.#begins(plan.id);
-    const known = await this.#finishSwitch(await this.#stored.find(plan.id), plan);
-    const definition = definitionHash(plan);
-    const fits = known.definition === definition && !rowsReplaced(known.stamp, relation.stamp);
-    const live = fits && (known.state === 'streaming' || known.state === 'resync');
-    const rebuilt = live ? await this.#show(plan) : false;
-    if (live && known.stamp !== (relation.stamp ?? '')) await this.noteStamp(relation);
+  async attach(relation: Relation, moment: Moment): Promise<Attached> {
+    const today = this.#plan(relation);
+    this.#begins(today.id);
+    const known = await this.#finishSwitch(await this.#stored.find(today.id), today);
+    const fitting = known.state === 'streaming' || known.state === 'resync';
+    const fitted = fitting ? await this.#fit(today, known, moment) : null;
+    if (fitted === null) {
+      const { snapshotLsn } = known;
+      return { live: false, stale: true, rebuilt: false, snapshotLsn, since: snapshotLsn, evolution: null };
+    }
+    const { plan, altered } = fitted;
+    this.#plans.set(relation, plan);
+    const doing = `altering ${plan.id}`;
+    if (fitted.first !== null) await this.#server.define(fitted.first, doing);
+    failpoint('while_altering');
+    const rebuilt = await this.#show(plan);
+    // What is left of a dropped column goes part by part, after merges that are under way.
+    if (fitted.last !== null) await this.#server.command(fitted.last, doing, { alter_sync: '0' });
+    const definition = JSON.stringify(definitionOf(plan));
+    const stamp = relation.stamp ?? '';
+    if (known.definition !== definition || known.stamp !== stamp || known.altered !== altered)
+      await this.#stored.update(plan.id, { definition, stamp, altered });
+    const { since, evolution } = resume(plan, altered, moment.applied);
     const erased = await this.#erased.find(plan.id);
     const snapshotLsn = erased > known.snapshotLsn ? erased : known.snapshotLsn;
-    return { live, stale: !live || known.state === 'resync', rebuilt, snapshotLsn };
+    return {
+      live: true,
+      stale: known.state === 'resync',
+      rebuilt,
+      snapshotLsn,
+      since: since > snapshotLsn ? since : snapshotLsn,
+      evolution,
+    };
+  }
+
+  /** How the landing table comes to be what the plan wants of it; null where that takes a new copy. */
+  async #fit(plan: TablePlan, known: KnownTable, moment: Moment): Promise<Alteration | null> {
+    const { log } = this.#options;
+    const definition = parseDefinition(known.definition);
+    if (definition === null) return null;
+    const after = { definition: definitionOf(plan), stamp: plan.relation.stamp ?? '' };
+    let step = stepBetween({ definition, stamp: known.stamp }, after);
+    if (step.kind === 'same') {
+      const { altered } = known;
+      return { plan: resume(plan, altered, moment.applied).plan, altered, first: null, last: null };
+    }
+    if (step.kind === 'alter') {
+      const lost = step.drop.find(({ name }) => this.#marts.reads(plan, name));
+      const { landing } = this.#databases;
+      const prepared: Prepared =
+        lost !== undefined
+          ? { reason: `a mart reads ${lost.name}` }
+          : (this.quarantined().get(plan.id) ?? 0) > 0
+            ? { reason: 'rows of it are in quarantine' }
+            : await prepareAlteration(
+                this.#server,
+                landing,
+                plan,
+                { definition, altered: known.altered },
+                step,
+                moment,
+              );
+      if (!('reason' in prepared)) {
+        log.info({ table: plan.id, first: prepared.first, last: prepared.last }, 'altering a table in place');
+        return prepared;
+      }
+      step = { kind: 'resync', reason: prepared.reason };
+    }
+    log.info({ table: plan.id, reason: step.reason }, 'a table is to be copied anew');
+    return null;
   }
 
   async noteStamp(relation: Relation): Promise<void> {
@@ -381,12 +447,13 @@ class ClickHouseSink implements Sink {
   /** A switch that was cut off has happened once the readers' table is the new copy; otherwise it begins again. */
   async #finishSwitch(known: KnownTable, plan: TablePlan): Promise<KnownTable> {
     if (known.state !== 'switching') return known;
-    const [uuid, definition] = known.switchingTo.split(' ');
+    const [uuid, ...made] = known.switchingTo.split(' ');
+    const definition = made.join(' ');
     const done = (await this.#identity(plan.name)) === uuid;
     const settled = await this.#stored.update(
       known.id,
       done
-        ? { state: 'streaming', definition: definition!, switchingTo: '' }
+        ? { state: 'streaming', definition, switchingTo: '', altered: '' }
         : { state: known.definition === '' ? 'snapshotting' : 'resync', switchingTo: '' },
     );
     if (done)
@@ -505,19 +572,6 @@ class ClickHouseSink implements Sink {
       await this.#server.define(`create database if not exists ${quoteName(name)}`, `creating ${name}`);
     }
   }
-}
-
-/** Changes with what decides which rows are kept and how: columns, types, key, retention, condition. Comments may change freely. */
-function definitionHash({ relation, ...plan }: TablePlan): string {
-  const columns = relation.columns.map((column) => ({ ...column, comment: null }));
-  const bare = { ...plan, relation: { ...relation, columns, comment: '' } };
-  const hash = createHash('sha256').update(landingTable(bare));
-  if (relation.selection !== undefined) {
-    // Among columns that are left out, another one may have taken the name of one that is copied.
-    const numbers = relation.columns.map(({ attnum }) => attnum).join(' ');
-    hash.update(`\ncolumns ${numbers} where ${relation.selection.where ?? 'true'}`);
-  }
-  return hash.digest('hex');
 }
 
 function missingSource(mart: string, id: string): WalhouseError {

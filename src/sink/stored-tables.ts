@@ -20,8 +20,9 @@ export class StoredTables {
         id String comment 'The source table',
         state LowCardinality(String) comment 'streaming, resync, switching, snapshotting or stopped',
         snapshot_lsn UInt64 comment 'The consistent point of its snapshot',
-        definition String comment 'Hash of how its landing table was made',
-        switching_to String comment 'The identity of the copy that is about to take its place, and its hash',
+        definition String comment 'How its landing table was made, as JSON',
+        switching_to String comment 'The identity of the copy that is about to take its place, and how it was made',
+        altered String comment 'How its columns changed since its snapshot, as JSON',
         stamp String comment 'Tells whether the source has replaced its rows',
         saved_at DateTime64(6, 'UTC') default now64(6, 'UTC')
       ) engine = ReplacingMergeTree(saved_at)
@@ -30,7 +31,7 @@ export class StoredTables {
       comment 'How far each table has come'`,
       'creating the table of tables',
     );
-    for (const column of ['switching_to', 'stamp']) {
+    for (const column of ['switching_to', 'stamp', 'altered']) {
       await this.#server.define(
         `alter table ${this.#table} add column if not exists ${column} String after definition`,
         'adding to the table of tables',
@@ -46,8 +47,9 @@ export class StoredTables {
       definition: string;
       switching_to: string;
       stamp: string;
+      altered: string;
     }>(
-      `select id, state, toString(snapshot_lsn) as snapshot_lsn, definition, switching_to, stamp from ${this.#table} final`,
+      `select id, state, toString(snapshot_lsn) as snapshot_lsn, definition, switching_to, stamp, altered from ${this.#table} final`,
       'reading the state of the tables',
     );
     return rows.map((row) => ({
@@ -57,15 +59,14 @@ export class StoredTables {
       definition: row.definition,
       switchingTo: row.switching_to,
       stamp: row.stamp,
+      altered: row.altered,
     }));
   }
 
   /** What is remembered of a table; of one that never was here, nothing but its name. */
   async find(id: string): Promise<KnownTable> {
     const known = (await this.load()).find((table) => table.id === id);
-    return (
-      known ?? { id, state: 'snapshotting', snapshotLsn: 0n, definition: '', switchingTo: '', stamp: '' }
-    );
+    return known ?? { ...UNKNOWN, id };
   }
 
   /** Changes what is said and leaves the rest; one after the other, so that none takes back what another wrote. */
@@ -80,7 +81,7 @@ export class StoredTables {
   }
 
   async #save(table: KnownTable): Promise<void> {
-    const { id, state, snapshotLsn, definition, switchingTo, stamp } = table;
+    const { id, state, snapshotLsn, definition, switchingTo, stamp, altered } = table;
     await this.#server.insertRows(
       this.#table,
       [
@@ -91,6 +92,7 @@ export class StoredTables {
           definition,
           switching_to: switchingTo,
           stamp,
+          altered,
         },
       ],
       `saving the state of ${id}`,
@@ -100,10 +102,21 @@ export class StoredTables {
 
 /** A row of the table of tables. */
 export interface KnownTable extends StoredTable {
-  /** Hash of how its landing table was made; empty while there is none. */
+  /** How its landing table was made, a `Definition` as JSON; empty while there is none. */
   readonly definition: string;
-  /** While `switching`: which copy (its UUID) takes the place, and the copy's hash. */
+  /** While `switching`: which copy (its UUID) takes the place, and the copy's definition behind a blank. */
   readonly switchingTo: string;
   /** The relation's stamp when its rows were last known to be these, or when its new copy was begun; empty when it had none. */
   readonly stamp: string;
+  /** How its landing table was altered, see `prepareAlteration`; empty where it is as its snapshot made it. */
+  readonly altered: string;
 }
+
+const UNKNOWN: Omit<KnownTable, 'id'> = {
+  state: 'snapshotting',
+  snapshotLsn: 0n,
+  definition: '',
+  switchingTo: '',
+  stamp: '',
+  altered: '',
+};

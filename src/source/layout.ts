@@ -1,4 +1,5 @@
 import type { Column, Relation } from '../pipeline/relation.js';
+import type { Evolution } from '../pipeline/source.js';
 import type { Tuple } from '../pipeline/tuple.js';
 import { ABSENT, NULL } from '../pipeline/tuple.js';
 import type { Evaluate } from './condition/evaluate.js';
@@ -27,17 +28,24 @@ export class Layout {
   readonly columns: readonly Column[];
   /** How many places there are. */
   readonly width: number;
+  /** Places that a change may lack because it is older than their columns. */
+  readonly younger: readonly number[];
 
-  constructor(relation: Relation, isFiltered: boolean) {
+  /** `evolution` where changes may be older than today's columns. */
+  constructor(relation: Relation, isFiltered: boolean, evolution: Evolution | null = null) {
     const { selection } = relation;
     const columns = isFiltered ? [...relation.columns, ...hiddenColumns(relation)] : relation.columns;
     const place = new Map(columns.map(({ name }, index) => [name, index]));
     this.relation = relation;
     this.columns = columns;
-    this.names = selection?.names ?? columns.map(({ name }) => name);
+    this.names = evolution?.names ?? selection?.names ?? columns.map(({ name }) => name);
     this.places = Int32Array.from(this.names, (name) => place.get(name) ?? PASSED_OVER);
     const generated = new Set(columns.filter((column) => column.generated).map(({ name }) => name));
-    this.required = this.names.map((name) => place.has(name) && !generated.has(name));
+    const younger = evolution?.younger ?? [];
+    this.younger = younger.map((name) => place.get(name)!);
+    this.required = this.names.map(
+      (name) => place.has(name) && !generated.has(name) && !younger.includes(name),
+    );
     this.closed = selection?.closed ?? false;
     this.width = columns.length;
   }

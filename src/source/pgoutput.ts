@@ -1,8 +1,8 @@
 import type { ChangeHandler } from '../pipeline/change.js';
 import { WalhouseError } from '../pipeline/errors.js';
 import type { Relation } from '../pipeline/relation.js';
-import type { Since } from '../pipeline/source.js';
-import { ABSENT, NULL, Tuple } from '../pipeline/tuple.js';
+import type { Evolutions, Since } from '../pipeline/source.js';
+import { ABSENT, NULL, Tuple, YOUNGER } from '../pipeline/tuple.js';
 import { decodeFailed, hasKey, identityLost, oldImage, schemaChanged, type Decoder } from './decoder.js';
 import { FilteredChanges } from './filtered-changes.js';
 import { Layout, PASSED_OVER, type RowFilters } from './layout.js';
@@ -38,6 +38,8 @@ interface Wire {
   /** Places of the tuple, all of which are on the wire where it is `complete`. */
   readonly width: number;
   readonly complete: boolean;
+  /** Places whose columns are younger than what is described. */
+  readonly younger: readonly number[];
 }
 
 /** Decoder of pgoutput, protocol version 1, values as text. */
@@ -48,6 +50,7 @@ export class PgoutputDecoder implements Decoder {
   /** An error: described in a layout that is not the catalog's, which is fine for changes of before the table's snapshot. */
   readonly #wires = new Map<number, Wire | WalhouseError | null>();
   readonly #filters: RowFilters;
+  readonly #evolutions: Evolutions;
   readonly #gate: SinceGate;
   readonly #row = new Tuple();
   readonly #old = new Tuple();
@@ -65,9 +68,11 @@ export class PgoutputDecoder implements Decoder {
     handler: ChangeHandler,
     since?: Since,
     filters: RowFilters = new Map(),
+    evolutions: Evolutions = () => null,
   ) {
     this.#handler = filters.size === 0 ? handler : new FilteredChanges(handler, filters);
     this.#filters = filters;
+    this.#evolutions = evolutions;
     this.#gate = new SinceGate(relations, since);
     this.#relations = new Map(relations.map((relation) => [relation.id, relation]));
     this.#oids = new Map(relations.map((relation) => [relation.oid, relation]));
@@ -243,7 +248,10 @@ export class PgoutputDecoder implements Decoder {
     this.#at += 1; // Its replica identity; what matters of it is in the columns' flags.
     const count = this.#bytes.readUInt16BE(this.#at);
     this.#at += 2;
-    const layout = new Layout(relation, this.#filters.has(relation));
+    // After a change of columns the table is described again, so what is described now holds until then.
+    const evolution = this.#evolutions(relation);
+    const isOlder = evolution !== null && this.#commitLsn < evolution.until;
+    const layout = new Layout(relation, this.#filters.has(relation), isOlder ? evolution : null);
     const { names, places, required } = layout;
     const columns = new Int32Array(count);
     const isKey = new Uint8Array(count);
@@ -268,7 +276,8 @@ export class PgoutputDecoder implements Decoder {
     const gone = required.findIndex((isRequired, index) => isRequired && index >= next);
     if (gone >= 0) throw schemaChanged(relation, `column ${names[gone]!} is gone`);
     const { width } = layout;
-    this.#wires.set(oid, { relation, columns, isKey, width, complete: mapped === width });
+    const younger = layout.younger.filter((place) => !columns.includes(place));
+    this.#wires.set(oid, { relation, columns, isKey, width, complete: mapped === width, younger });
   }
 
   #oldTuple(wire: Wire, full: boolean): void {
@@ -292,7 +301,10 @@ export class PgoutputDecoder implements Decoder {
     const length = bytes.length;
     tuple.bytes = bytes;
     tuple.count = wire.relation.columns.length;
-    if (!wire.complete) start.fill(ABSENT, 0, wire.width);
+    if (!wire.complete) {
+      start.fill(ABSENT, 0, wire.width);
+      for (const place of wire.younger) start[place] = YOUNGER;
+    }
     if (at + 2 > length || ((bytes[at]! << 8) | bytes[at + 1]!) !== columns.length)
       throw this.#failed('a row with another number of columns than its table');
     at += 2;

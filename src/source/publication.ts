@@ -88,7 +88,12 @@ export async function ensurePublication(
   }
   const after = await look(client, name, entries, version);
   if (after.settingsDiffer || after.tablesDiffer)
-    throw new Error(`publication ${name} is not as it was just made: ${after.differing.join(', ')}`);
+    throw new WalhouseError('schema_changed', {
+      what: `publication "${name}" is not as it was just made: ${after.differing.join(', ') || 'its settings'}.`,
+      why: 'A table was dropped or altered in the same moment, or another program alters the publication.',
+      fix: 'nothing, the tables are looked at again; if it comes again and again, find who alters the publication',
+      ...(after.differing[0] === undefined ? {} : { table: after.differing[0] }),
+    });
   return publication === null ? 'created' : 'changed';
 }
 

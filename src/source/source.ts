@@ -4,6 +4,7 @@ import { lsnFrom, type Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
 import type {
   ChangeStream,
+  Evolutions,
   Since,
   SlotState,
   Snapshot,
@@ -208,7 +209,7 @@ export class PostgresSource implements Source, PostgresSourceFacts {
     });
   }
 
-  openStream(relations: readonly Relation[], since?: Since): ChangeStream {
+  openStream(relations: readonly Relation[], since?: Since, evolutions?: Evolutions): ChangeStream {
     const { url, slot, publication, log } = this.#options;
     const stream = new PostgresStream({
       url,
@@ -219,6 +220,7 @@ export class PostgresSource implements Source, PostgresSourceFacts {
       relations,
       version: this.#server.version,
       since,
+      evolutions,
       log,
       silentAfterMs: this.#options.silentAfterMs ?? SILENT_AFTER_MS,
       readSlot: () => this.slot(),

@@ -6,7 +6,7 @@ import { WalhouseError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import { formatLsn, lsnFrom, type Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
-import type { ChangeStream, Since } from '../pipeline/source.js';
+import type { ChangeStream, Evolutions, Since } from '../pipeline/source.js';
 import { clientConfig, socketOf, type Target } from './connection.js';
 import { identityLost, type Decoder } from './decoder.js';
 import { Gulp } from './gulp.js';
@@ -41,6 +41,7 @@ export interface StreamOptions {
   /** The server's `server_version_num`. */
   readonly version: number;
   readonly since?: Since | undefined;
+  readonly evolutions?: Evolutions | undefined;
   readonly log: Log;
   /** A connection that says nothing for so long, although it was pinged, is given up. */
   readonly silentAfterMs: number;
@@ -154,12 +155,12 @@ export class PostgresStream implements ChangeStream {
     const senderTimeoutMs = await options.senderTimeoutMs();
     const name = await options.plugin();
     if (this.#ended) return;
-    const { relations, since, version } = options;
+    const { relations, since, version, evolutions } = options;
     const filters = decoderFilters(relations, { plugin: name, version });
     this.#decoder =
       name === 'pgoutput'
-        ? new PgoutputDecoder(relations, handler, since, filters)
-        : new Wal2jsonDecoder(relations, handler, since, filters);
+        ? new PgoutputDecoder(relations, handler, since, filters, evolutions)
+        : new Wal2jsonDecoder(relations, handler, since, filters, evolutions);
     const plugin = new StreamPlugin({
       plugin: name,
       command: (numbersAsStrings) =>

@@ -33,6 +33,17 @@ const STAMPS = `
   select root.oid::int8::float8 as oid, root.relfilenode::text as file,
          (select string_agg(a.attnum || ':' || a.xmin::text, ',' order by a.attnum)
             from pg_attribute a where a.attrelid = root.oid and a.attnum > 0 and not a.attisdropped) as columns,
+         root.relnatts::int4 as width,
+         (select coalesce(jsonb_object_agg(shown.name, case when shown.same then shown.text else 'false'::jsonb end), '{}')
+            from (select a.attname as name,
+                         min(case when cardinality(a.attmissingval::text::text[]) = 1
+                                  then to_jsonb((a.attmissingval::text::text[])[1]) end ::text)::jsonb as text,
+                         bool_and(a.atthasmissing and cardinality(a.attmissingval::text::text[]) = 1)
+                           and count(distinct a.attmissingval::text) = 1 as same
+                    from pg_attribute a join pg_class c on c.oid = a.attrelid and c.relkind <> 'p'
+                   where (c.oid = root.oid or c.oid in (select tree.oid from tree where tree.root = root.oid))
+                     and a.attnum > 0 and not a.attisdropped
+                   group by a.attname having bool_or(a.atthasmissing)) shown) as missing,
          (select coalesce(jsonb_agg(jsonb_build_object(
                    'oid', leaf.oid::int8, 'link', tree.link, 'file', leaf.relfilenode::text,
                    'fresh', tree.born or case when leaf.oid in (select relation from locked) then false
@@ -68,8 +79,15 @@ async function stamped(
   return relations.map((relation) => {
     const row = rows.find(({ oid }) => oid === relation.oid);
     if (row === undefined) return relation;
-    const { file, columns, leaves, named } = row;
-    const stamp: RelationStamp = { file, columns, leaves, ...(byName ? { named } : {}) };
+    const { file, columns, width, missing, leaves, named } = row;
+    const stamp: RelationStamp = {
+      file,
+      columns,
+      width,
+      missing,
+      leaves,
+      ...(byName ? { named } : {}),
+    };
     return { ...relation, stamp: JSON.stringify(stamp) };
   });
 }

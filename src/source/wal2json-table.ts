@@ -1,5 +1,7 @@
 import type { Column, Relation } from '../pipeline/relation.js';
-import { ABSENT, NULL, type Tuple } from '../pipeline/tuple.js';
+import type { Lsn } from '../pipeline/lsn.js';
+import type { Evolution, Evolutions } from '../pipeline/source.js';
+import { ABSENT, NULL, YOUNGER, type Tuple } from '../pipeline/tuple.js';
 import { schemaChanged } from './decoder.js';
 import { type JsonScanner, NULL_VALUE } from './json-scanner.js';
 import { Layout, PASSED_OVER, type RowFilters } from './layout.js';
@@ -12,30 +14,48 @@ const NAN = Buffer.from('NaN');
 /** What stands for null in a column that cannot be null. */
 type NullMeans = 'null' | 'nan' | 'nan_or_infinity';
 
+/** A layout, and what stands before the value of each of its columns: `{"name":"id","value":`. */
+interface Form {
+  readonly layout: Layout;
+  readonly prefixes: readonly Buffer[];
+}
+
 /** How rows of one table look in wal2json's messages. */
 export class TableShape {
   readonly relation: Relation;
-  readonly #layout: Layout;
-  /** What stands before the value of each of the layout's columns: `{"name":"id","value":`. */
-  readonly #prefixes: readonly Buffer[];
+  readonly #evolution: Evolution | null;
+  readonly #today: Form;
+  /** For changes that may be older than today's columns. */
+  readonly #older: Form | null;
+  #form: Form;
   /** By place in the tuple. */
   readonly #isBytea: readonly boolean[];
   readonly #nullMeans: readonly NullMeans[];
 
-  constructor(relation: Relation, isFiltered: boolean) {
+  constructor(relation: Relation, isFiltered: boolean, evolution: Evolution | null) {
     this.relation = relation;
-    this.#layout = new Layout(relation, isFiltered);
-    this.#prefixes = this.#layout.names.map((name) =>
-      Buffer.from(`{"name":${JSON.stringify(name)},"value":`),
-    );
-    this.#isBytea = this.#layout.columns.map(({ type }) => type.name === 'bytea');
-    this.#nullMeans = this.#layout.columns.map(nullMeans);
+    this.#evolution = evolution;
+    this.#today = formOf(new Layout(relation, isFiltered));
+    this.#older = evolution === null ? null : formOf(new Layout(relation, isFiltered, evolution));
+    this.#form = this.#today;
+    this.#isBytea = this.#today.layout.columns.map(({ type }) => type.name === 'bytea');
+    this.#nullMeans = this.#today.layout.columns.map(nullMeans);
+  }
+
+  get evolves(): boolean {
+    return this.#evolution !== null;
+  }
+
+  /** A transaction begins that commits there. */
+  begin(commitLsn: Lsn): void {
+    if (this.#older === null || this.#evolution === null) return;
+    this.#form = commitLsn < this.#evolution.until ? this.#older : this.#today;
   }
 
   /** Reads `[{"name":...,"value":...},...]` into the tuple; columns that are not there become ABSENT. */
   read(scanner: JsonScanner, tuple: Tuple): void {
-    const prefixes = this.#prefixes;
-    const { places, width } = this.#layout;
+    const { layout, prefixes } = this.#form;
+    const { places, width } = layout;
     const count = prefixes.length;
     tuple.bytes = scanner.bytes;
     tuple.count = this.relation.columns.length;
@@ -43,6 +63,7 @@ export class TableShape {
     scanner.openArray();
     if (scanner.closedArray()) return;
     let column = 0;
+    let last = -1;
     let unknown: string | null = null;
     do {
       // The next column nearly always; a later one where unchanged TOAST values were left out.
@@ -62,6 +83,9 @@ export class TableShape {
         if (tuple.start[place] !== ABSENT) throw scanner.failed('a column twice');
         this.#value(scanner, tuple, place);
       }
+      // Columns come in the table's order. Another one means that names have gone from column to column since.
+      if (column < last && this.#form === this.#older) throw this.#isNew(layout.names[column]!);
+      last = column;
       column = column + 1 === count ? 0 : column + 1;
     } while (scanner.nextInArray());
     // What is missing beside an unknown name may be that column renamed, which must not pass for a value that was not sent again.
@@ -74,8 +98,20 @@ export class TableShape {
     if (missing !== undefined) throw schemaChanged(this.relation, `column ${missing} is gone`);
   }
 
+  /**
+   * Columns that are not there are younger than the change. An update without its whole old row leaves it open whether a value is only
+   * unchanged; either way it is that of the row's version before.
+   */
+  settleYounger(row: Tuple, old?: Tuple): void {
+    for (const place of this.#form.layout.younger) {
+      if (row.start[place] !== ABSENT || (old !== undefined && old.start[place] !== ABSENT)) continue;
+      row.start[place] = YOUNGER;
+      if (old !== undefined) old.start[place] = YOUNGER;
+    }
+  }
+
   #missing(row: Tuple): string | undefined {
-    const { names, places, required } = this.#layout;
+    const { names, places, required } = this.#form.layout;
     for (let column = 0; column < names.length; column += 1)
       if (required[column] === true && row.start[places[column]!] === ABSENT) return names[column];
     return undefined;
@@ -116,7 +152,7 @@ export class TableShape {
 
   #passUnknown(scanner: JsonScanner): string {
     const name = scanner.columnName();
-    if (!this.#layout.closed) throw this.#isNew(name);
+    if (!this.#form.layout.closed) throw this.#isNew(name);
     scanner.passColumn();
     return name;
   }
@@ -126,23 +162,33 @@ export class TableShape {
   }
 }
 
+function formOf(layout: Layout): Form {
+  const prefixes = layout.names.map((name) => Buffer.from(`{"name":${JSON.stringify(name)},"value":`));
+  return { layout, prefixes };
+}
+
 function nullMeans({ type, notNull }: Column): NullMeans {
   if (!notNull || !NUMBERS_THAT_MAY_BE_NAN.has(type.name)) return 'null';
   return type.name === 'numeric' && type.modifier >= 0 ? 'nan' : 'nan_or_infinity';
+}
+
+export function tableShapes(
+  relations: readonly Relation[],
+  filters: RowFilters,
+  evolutions: Evolutions,
+): TableShape[] {
+  return relations.map((relation) => new TableShape(relation, filters.has(relation), evolutions(relation)));
 }
 
 /**
  * Reads `"schema","table":"name"` behind the key `schema` and finds the table, comparing bytes; null when it is not
  * configured. The table of the message before is tried first.
  */
-export function shapeLookup(
-  relations: readonly Relation[],
-  filters: RowFilters,
-): (scanner: JsonScanner) => TableShape | null {
-  const entries = relations.map((relation) => ({
-    span: Buffer.from(`${JSON.stringify(relation.schema)},"table":${JSON.stringify(relation.name)}`),
-    shape: new TableShape(relation, filters.has(relation)),
-  }));
+export function shapeLookup(shapes: readonly TableShape[]): (scanner: JsonScanner) => TableShape | null {
+  const entries = shapes.map((shape) => {
+    const { schema, name } = shape.relation;
+    return { span: Buffer.from(`${JSON.stringify(schema)},"table":${JSON.stringify(name)}`), shape };
+  });
   let last = entries[0];
   return (scanner) => {
     if (last === undefined || !scanner.matches(last.span)) {

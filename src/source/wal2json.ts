@@ -1,7 +1,7 @@
 import type { ChangeHandler } from '../pipeline/change.js';
 import type { Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
-import type { Since } from '../pipeline/source.js';
+import type { Evolutions, Since } from '../pipeline/source.js';
 import { Tuple } from '../pipeline/tuple.js';
 import { hasKey, identityLost, oldImage, type Decoder } from './decoder.js';
 import { FilteredChanges } from './filtered-changes.js';
@@ -9,7 +9,7 @@ import { JsonScanner } from './json-scanner.js';
 import type { RowFilters } from './layout.js';
 import { SinceGate } from './since-gate.js';
 import type { TableShape } from './wal2json-table.js';
-import { shapeLookup } from './wal2json-table.js';
+import { shapeLookup, tableShapes } from './wal2json-table.js';
 
 const ACTION_AT = 11;
 /** Every message begins with it, and the action's letter follows. */
@@ -26,6 +26,8 @@ const UPDATE = 0x55;
 /** Decoder of wal2json, format version 2, with positions, times, transaction ids and transactions, without types. */
 export class Wal2jsonDecoder implements Decoder {
   readonly #handler: ChangeHandler;
+  /** Those whose columns have changed. */
+  readonly #evolving: readonly TableShape[];
   readonly #shapeOf: (scanner: JsonScanner) => TableShape | null;
   readonly #gate: SinceGate;
   readonly #scanner = new JsonScanner();
@@ -45,10 +47,13 @@ export class Wal2jsonDecoder implements Decoder {
     handler: ChangeHandler,
     since?: Since,
     filters: RowFilters = new Map(),
+    evolutions: Evolutions = () => null,
   ) {
     this.#handler = filters.size === 0 ? handler : new FilteredChanges(handler, filters);
     this.#gate = new SinceGate(relations, since);
-    this.#shapeOf = shapeLookup(relations, filters);
+    const shapes = tableShapes(relations, filters, evolutions);
+    this.#evolving = shapes.filter(({ evolves }) => evolves);
+    this.#shapeOf = shapeLookup(shapes);
   }
 
   get open(): boolean {
@@ -116,6 +121,7 @@ export class Wal2jsonDecoder implements Decoder {
     this.#open = true;
     this.#told = false;
     this.#gate.begin(commitLsn);
+    for (const shape of this.#evolving) shape.begin(commitLsn);
   }
 
   #commit(): void {
@@ -158,6 +164,7 @@ export class Wal2jsonDecoder implements Decoder {
     this.#expect('columns');
     shape.read(this.#scanner, this.#row);
     shape.requireWhole(this.#row);
+    shape.settleYounger(this.#row);
     this.#scanner.end();
     this.#tell();
     this.#handler.insert(shape.relation, this.#row);
@@ -172,6 +179,7 @@ export class Wal2jsonDecoder implements Decoder {
     this.#expect('identity');
     shape.read(this.#scanner, this.#old);
     this.#scanner.end();
+    if (relation.replicaIdentity === 'full') shape.settleYounger(this.#row, this.#old);
     if (!hasKey(relation, this.#old)) throw identityLost(relation);
     const old = oldImage(relation, this.#old, this.#row, relation.replicaIdentity === 'full');
     this.#tell();

@@ -1,5 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
+import { landingIdentities, settled } from '../support/followed.js';
 import { type Decoder, Scenario } from '../support/scenario.js';
 
 /** What happens to single partitions of a root, which is not in the stream of the root; `{t}` is the root. */
@@ -145,18 +145,9 @@ describe('what happens to single partitions', () => {
     });
     await scenario.walhouse.start();
     await scenario.applied();
-    copies = await identities();
+    copies = await landingIdentities(scenario);
   });
   afterAll(() => scenario.close());
-
-  /** The UUID of each landing table: a table that was copied anew has another one. */
-  async function identities(): Promise<Map<string, string>> {
-    const rows = await scenario.databases.clickhouse<{ name: string; uuid: string }>(
-      `select name, toString(uuid) as uuid from system.tables
-        where database = '${scenario.databases.clickhouseDatabase}_landing'`,
-    );
-    return new Map(rows.map(({ name, uuid }) => [name, uuid]));
-  }
 
   async function happen(cases: readonly { table: string; sql: readonly string[] }[]): Promise<void> {
     for (const { table, sql } of cases) {
@@ -167,68 +158,28 @@ describe('what happens to single partitions', () => {
     }
   }
 
-  /** Waits until the stored stamps are those of the catalog as it is now, and every table streams and is equal. */
-  async function settled(): Promise<void> {
-    const deadline = performance.now() + 60_000;
-    let last = '';
-    while (performance.now() < deadline) {
-      try {
-        await noted();
-        const { tables } = await scenario.walhouse.status();
-        const busy = Object.entries(tables).filter(([, { state }]) => state !== 'streaming');
-        if (busy.length > 0) throw new Error(JSON.stringify(busy));
-        await scenario.expectEqual();
-        return;
-      } catch (error) {
-        last = String(error);
-      }
-      await sleep(100);
-    }
-    throw new Error(`${last}\n${scenario.walhouse.output.slice(-3000)}`);
-  }
-
-  /** Throws until every partition that is there now has been seen, and none besides. */
-  async function noted(): Promise<void> {
-    const there = await scenario.sql(
-      `select r.relname as name, coalesce(string_agg(t.relid::oid::text || ':' || c.relfilenode, ',' order by t.relid::oid), '') as leaves
-         from pg_class r cross join lateral pg_partition_tree(r.oid) t join pg_class c on c.oid = t.relid
-        where r.relkind = 'p' and not r.relispartition and t.isleaf and c.relkind = 'r' group by 1`,
-    );
-    const seen = await scenario.databases.clickhouse<{ id: string; stamp: string }>(
-      `select id, stamp from ${scenario.databases.clickhouseDatabase}_landing._walhouse_tables final`,
-    );
-    const stamps = new Map(seen.map(({ id, stamp }) => [id, stamp]));
-    for (const { name, leaves } of there) {
-      const stamp = JSON.parse(stamps.get(`public.${name as string}`) ?? '{"leaves":[]}') as {
-        leaves: { oid: number; file: string }[];
-      };
-      const known = stamp.leaves.map(({ oid, file }) => `${oid}:${file}`).join(',');
-      if (known !== leaves) throw new Error(`${name as string}: ${known} is not ${leaves as string}`);
-    }
-  }
-
   it('is followed while it happens', async () => {
     await happen(live);
-    await settled();
+    await settled(scenario);
   });
 
   it('a partition that is attached while it is empty is not copied, filled as it may be later', async () => {
     await scenario.sql(`create table premade (like live_premade including all);
       alter table live_premade attach partition premade for values in (7)`);
-    await settled();
+    await settled(scenario);
     await scenario.sql(`insert into live_premade select i, 7, 'x' from generate_series(1, 10) i`);
     expect(await scenario.walhouse.stop()).toBe(0);
     await happen(stopped);
     await scenario.walhouse.start();
-    await settled();
-    const now = await identities();
+    await settled(scenario);
+    const now = await landingIdentities(scenario);
     expect(now.get('live_premade')).toBe(copies.get('live_premade'));
     expect(now.get('bystander')).toBe(copies.get('bystander'));
   });
 
   it.each([...live, ...stopped])('$table: copied anew, $copied: $title', async ({ table, copied }) => {
     await scenario.expectEqual(`public.${table}`);
-    const now = await identities();
+    const now = await landingIdentities(scenario);
     if (copied === 'yes') expect(now.get(table)).not.toBe(copies.get(table));
     if (copied === 'no') expect(now.get(table)).toBe(copies.get(table));
   });

@@ -4,7 +4,7 @@ import { WalhouseError } from '../../src/pipeline/errors.js';
 import { silentLog } from '../../src/pipeline/log.js';
 import { createSinkClient } from '../../src/sink/client.js';
 import { openSink } from '../../src/sink/sink.js';
-import { apply, fill, sinkFixture, snapshot, type SinkFixture } from '../support/sink-fixture.js';
+import { apply, fill, ANY_MOMENT, sinkFixture, snapshot, type SinkFixture } from '../support/sink-fixture.js';
 import { relationOf } from '../support/tuples.js';
 
 let fixture: SinkFixture;
@@ -170,11 +170,13 @@ describe('failures', () => {
     const sink = await fixture.open();
     await snapshot(sink, relation, 0x1000n, []);
     const again = await fixture.open();
-    expect(await again.attach({ ...relation, comment: 'comments may change' })).toMatchObject({
+    expect(await again.attach({ ...relation, comment: 'comments may change' }, ANY_MOMENT)).toMatchObject({
       live: true,
       stale: false,
     });
-    expect(await again.attach(relationOf('public.altered', { ...ITEMS, w: 'text' }))).toMatchObject({
+    expect(
+      await again.attach(relationOf('public.altered', { ...ITEMS, w: 'text' }), ANY_MOMENT),
+    ).toMatchObject({
       live: false,
       stale: true,
     });

@@ -7,6 +7,7 @@ import { versionBound } from '../../src/pipeline/version.js';
 import { loadMarts } from '../../src/sink/marts.js';
 import {
   apply,
+  ANY_MOMENT,
   sinkFixture,
   snapshot,
   type Change,
@@ -361,8 +362,8 @@ describe('the payments marts', () => {
         files: mart.files.map((file) => ({ ...file, sql: change(file.sql) })),
       }));
       const next = await fixture.open({ tables: TABLES, marts });
-      await next.attach(PAYMENTS);
-      await next.attach(MERCHANTS);
+      await next.attach(PAYMENTS, ANY_MOMENT);
+      await next.attach(MERCHANTS, ANY_MOMENT);
     };
     await again((sql) => sql);
     expect(await uuid()).toBe(first);
@@ -376,8 +377,8 @@ describe('the payments marts', () => {
     await start(await openPayments(), model, 0x1000n);
     await fixture.query(`drop table ${fixture.database}.payments_7d_feed sync`);
     const sink = await openPayments();
-    await sink.attach(PAYMENTS);
-    await sink.attach(MERCHANTS);
+    await sink.attach(PAYMENTS, ANY_MOMENT);
+    await sink.attach(MERCHANTS, ANY_MOMENT);
     await apply(sink, { commitLsn: 0x2000n, changes: [{ op: 'truncate', relation: PAYMENTS }] });
     const after = { ...model.moment(0x2001n), payments: new Map() };
     expect(await risk(0x2001n, IDS, FROM, TO)).toEqual(expected(after, FROM, TO));

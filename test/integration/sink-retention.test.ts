@@ -5,6 +5,7 @@ import type { Sink } from '../../src/pipeline/sink.js';
 import { isProven, purge } from '../../src/sink/purge.js';
 import { expiresAt, expiryOf, type Keep } from '../../src/sink/retention.js';
 import {
+  ANY_MOMENT,
   apply,
   sinkFixture,
   snapshot,
@@ -488,7 +489,7 @@ describe('retention', () => {
       const sink = await fixture.open({
         tables: new Map([[relation.id, { history: false, retention: { column: 'd', keep } }]]),
       });
-      return sink.attach(relation);
+      return sink.attach(relation, ANY_MOMENT);
     };
     expect(await attach(2)).toMatchObject({ live: true, stale: false });
     expect(await attach(1)).toMatchObject({ live: false, stale: true });

@@ -91,7 +91,14 @@ export class MemorySink implements Sink {
   }
 
   attach(): Promise<Attached> {
-    return Promise.resolve({ live: true, stale: false, rebuilt: false, snapshotLsn: 0n });
+    return Promise.resolve({
+      live: true,
+      stale: false,
+      rebuilt: false,
+      snapshotLsn: 0n,
+      since: 0n,
+      evolution: null,
+    });
   }
 
   noteStamp(): Promise<void> {

@@ -15,6 +15,9 @@ export type Change =
   | { readonly op: 'truncate'; readonly relation: Relation };
 export type Row = Readonly<Record<string, Text>>;
 
+/** For `attach`, where it does not matter when. */
+export const ANY_MOMENT = { applied: 0n, seen: 0n };
+
 export interface TestTransaction {
   readonly commitLsn: bigint;
   readonly changes: readonly Change[];
