@@ -48,7 +48,7 @@ export async function martImages(
   const structure = plan.relation.key
     .map((index, i) => `k${i} ${plan.columns[index]!.stored.base}`)
     .join(', ');
-  const asked = `format(TabSeparated, ${quoteString(structure)}, ${quoteString(keys.map((key) => `${asAscii(key)}\n`).join(''))})`;
+  const asked = `format(TabSeparated, ${quoteString(structure)}, {keys:String})`;
   const casts = keyNames.map((name, i) => `cast(k${i} as ${types.get(name)!})`).join(', ');
   const answer = await server.tabSeparated(
     `select ${shared.map(({ name }) => quoteName(name)).join(', ')}, ${VERSION} from (
@@ -57,6 +57,7 @@ export async function martImages(
         order by ${by}, ${VERSION} desc limit 1 by ${by})
       where ${IS_DELETED} = 0`,
     doing,
+    { keys: keys.map((key) => `${asAscii(key)}\n`).join('') },
   );
   const blanks = plan.columns.map(({ stored }) => stored.blank.toString('latin1'));
   const positions = shared.map((column) => plan.columns.indexOf(column));

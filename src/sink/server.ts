@@ -98,11 +98,17 @@ export class Server {
   }
 
   /** A result as TabSeparated, each byte one character. */
-  async tabSeparated(query: string, doing: string): Promise<string> {
+  async tabSeparated(
+    query: string,
+    doing: string,
+    params: Readonly<Record<string, unknown>> = {},
+  ): Promise<string> {
     return this.#request(doing, DEADLINE_MS, async (signal) => {
       const { stream } = await this.#client.exec({
         query: `${query} format TabSeparated`,
-        clickhouse_settings: { ...PINNED_SETTINGS, max_query_size: '1000000000' },
+        query_params: params,
+        use_multipart_params_auto: true,
+        clickhouse_settings: PINNED_SETTINGS,
         abort_signal: signal,
       });
       const chunks: Buffer[] = [];
