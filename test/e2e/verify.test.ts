@@ -1,7 +1,9 @@
 import { execFile } from 'node:child_process';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TableReport, VerifyReport } from '../../src/ops/verify/report.js';
+import { createSinkClient } from '../../src/sink/client.js';
 import { Scenario } from '../support/scenario.js';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
@@ -266,6 +268,39 @@ describe('walhouse verify', () => {
     expect(stdout).toContain('1 different: (a, 1)');
     expect(stdout).toContain('they differ in Value (1)');
     expect(stdout).not.toContain('🙂');
+  });
+
+  it('needs to read the tables and to replicate, and nothing else', async () => {
+    const role = `reader_${scenario.databases.name}`;
+    await scenario.sql(
+      `create role ${role} login replication password 'reader'; alter role ${role} set default_transaction_read_only = on; grant select on all tables in schema public to ${role}`,
+    );
+    const url = new URL(scenario.databases.postgresUrl);
+    url.username = role;
+    url.password = 'reader';
+    const { configPath } = scenario.walhouse;
+    const path = `${configPath}.reader.yaml`;
+    writeFileSync(
+      path,
+      readFileSync(configPath, 'utf8').replaceAll(scenario.databases.postgresUrl, url.href),
+    );
+    try {
+      const { code, stdout } = await verifyWith(path, 'public.by_time', '--json');
+      // It differs, as the test before has left it.
+      expect((JSON.parse(stdout) as VerifyReport).tables[0]).toMatchObject({
+        verdict: 'different',
+        missing: 1,
+      });
+      expect(code).toBe(1);
+    } finally {
+      rmSync(path);
+      await scenario.sql(`drop owned by ${role}; drop role ${role}`);
+    }
+    const reading = createSinkClient(scenario.databases.clickhouseUrl, { readOnly: true });
+    await expect(reading.command({ query: `truncate table ${landing('held')}` })).rejects.toMatchObject({
+      type: 'READONLY',
+    });
+    await reading.close();
   });
 
   it('refuses tables and loads that there are not', async () => {

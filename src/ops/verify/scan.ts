@@ -16,6 +16,8 @@ export interface Piece {
 }
 
 export interface Extent {
+  /** The whole of it, quoted: a partitioned table has no rows of its own; other children are tables of their own. */
+  readonly table: string;
   readonly pieces: readonly Piece[];
   /** An estimate. */
   readonly rows: number;
@@ -23,8 +25,14 @@ export interface Extent {
 
 /** Cuts a table, or every partition of it, into ranges of pages: each is read once, in the order of the disk, by any number of readers. */
 export async function extentOf(client: Client, relation: Relation): Promise<Extent> {
-  const { rows } = await client.query<{ schema: string; name: string; pages: number; rows: number }>(
-    `select n.nspname as schema, c.relname as name, c.reltuples::float8 as rows,
+  const { rows } = await client.query<{
+    kind: string;
+    schema: string;
+    name: string;
+    pages: number;
+    rows: number;
+  }>(
+    `select root.relkind as kind, n.nspname as schema, c.relname as name, c.reltuples::float8 as rows,
             (pg_relation_size(c.oid) / current_setting('block_size')::int8)::float8 as pages
        from pg_class root
             left join lateral pg_partition_tree(root.oid) tree on root.relkind = 'p'
@@ -53,7 +61,12 @@ export async function extentOf(client: Client, relation: Relation): Promise<Exte
   });
   // A table that was never analysed has no estimate.
   const estimate = rows.map((table) => (table.rows > 0 ? table.rows : table.pages * ROWS_A_PAGE));
-  return { pieces, rows: estimate.reduce((sum, count) => sum + count, 0) };
+  const only = rows[0]?.kind === 'r' ? 'only ' : '';
+  return {
+    table: `${only}${quoteName(relation.schema)}.${quoteName(relation.name)}`,
+    pieces,
+    rows: estimate.reduce((sum, count) => sum + count, 0),
+  };
 }
 
 /** Reads all pieces over the snapshot's connections, each at its pace. The first failure ends it. */

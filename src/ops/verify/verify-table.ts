@@ -3,7 +3,6 @@ import { WalhouseError } from '../../pipeline/errors.js';
 import { formatLsn, lsnFrom, type Lsn } from '../../pipeline/lsn.js';
 import type { Relation } from '../../pipeline/relation.js';
 import { versionBound } from '../../pipeline/version.js';
-import { quoteName } from '../../source/connection.js';
 import type { StatusDocument } from '../status.js';
 import type { ComparedRetention } from '../compare/retention-cut.js';
 import { Buckets, bucketCount } from './buckets.js';
@@ -67,6 +66,8 @@ interface Pass {
   readonly readers: readonly Reader[];
   readonly statements: Statements;
   readonly buckets: number;
+  /** The table in Postgres. */
+  readonly from: string;
   readonly pieces: readonly Piece[];
 }
 
@@ -101,10 +102,10 @@ class TableVerification {
     const table = await comparedTable(clickhouse, database, relation);
     const quarantined = await quarantinedKeys(clickhouse, table);
     this.#findings = new Findings((texts) => quarantined.has(JSON.stringify(texts)));
-    let pending = await this.#pass(table, (pass) => this.#compareAll(table, pass));
+    let pending = await this.#pass(table, (pass) => this.#compareAll(pass));
     while (pending.length > 0 && this.#passes < PASSES_MAX) {
       const keys = pending;
-      pending = await this.#pass(table, (pass) => this.#compareKeys(table, pass, keys));
+      pending = await this.#pass(table, (pass) => this.#compareKeys(pass, keys));
     }
     const { keys } = this.#findings;
     return { report: this.#report(table, pending), keys: this.#complete ? keys : null };
@@ -119,7 +120,7 @@ class TableVerification {
     const connections = this.#passes === 1 ? load.connections : 1;
     const snapshot = await PositionedSnapshot.open(sourceUrl, connections, signal);
     try {
-      const { pieces, rows } = await extentOf(snapshot.connections[0]!, relation);
+      const { table: from, pieces, rows } = await extentOf(snapshot.connections[0]!, relation);
       const readers = snapshot.connections.map((client) => new Reader(client, new Pace(load), signal));
       const edge = retention === undefined ? null : await takeRetentionEdge(clickhouse, retention);
       const buckets = bucketCount(rows);
@@ -127,7 +128,7 @@ class TableVerification {
       this.#position ??= position;
       const statements = new Statements({ table, buckets, edge, position, encoding });
       refuseIncomplete(relation.id, await this.#options.applied(position));
-      const result = await compare({ snapshot, readers, statements, buckets, pieces });
+      const result = await compare({ snapshot, readers, statements, buckets, from, pieces });
       for (const reader of readers) this.#sourceMs += reader.busyMs;
       if (edge?.isPassed() === true) throw tooSlow(relation);
       return result;
@@ -136,7 +137,7 @@ class TableVerification {
     }
   }
 
-  async #compareAll(table: ComparedTable, pass: Pass): Promise<KeyTexts[]> {
+  async #compareAll(pass: Pass): Promise<KeyTexts[]> {
     const { clickhouse, relation } = this.#options;
     const { readers, statements, pieces } = pass;
     const theirs = new Buckets(pass.buckets);
@@ -157,7 +158,7 @@ class TableVerification {
     const [changed] = await Promise.all([reading, scanning]);
     this.#rowsClickHouse = theirs.rows + changed.length;
     this.#rowsPostgres = ours.rows;
-    await this.#takeAway(table, pass, changed, ours);
+    await this.#takeAway(pass, changed, ours);
 
     const pending = new Map(changed.map((texts) => [JSON.stringify(texts), texts]));
     const groups = ours.differing(theirs, ROWS_HELD_MAX);
@@ -169,9 +170,9 @@ class TableVerification {
   }
 
   /** What changed since the position is in Postgres's sums and not in ClickHouse's. */
-  async #takeAway(table: ComparedTable, pass: Pass, keys: readonly KeyTexts[], ours: Buckets): Promise<void> {
+  async #takeAway(pass: Pass, keys: readonly KeyTexts[], ours: Buckets): Promise<void> {
     const reader = pass.readers[0]!;
-    const { from, where } = pass.statements.postgresByKeys(tableOf(table.relation));
+    const { from, where } = pass.statements.postgresByKeys(pass.from);
     const statement = pass.statements.postgresSums(from, where);
     for (const some of inGroups(keys, KEYS_EACH)) {
       await addPostgresSums(reader, statement, columnsOf(some), (...sum) => ours.takeAway(...sum));
@@ -193,9 +194,9 @@ class TableVerification {
     return [...this.#findings.settle({ postgres, clickHouse: rows, changed, impossibleFrom }).values()];
   }
 
-  async #compareKeys(table: ComparedTable, pass: Pass, keys: readonly KeyTexts[]): Promise<KeyTexts[]> {
+  async #compareKeys(pass: Pass, keys: readonly KeyTexts[]): Promise<KeyTexts[]> {
     const { snapshot, statements } = pass;
-    const { from, where } = statements.postgresByKeys(tableOf(table.relation));
+    const { from, where } = statements.postgresByKeys(pass.from);
     const pending: KeyTexts[] = [];
     let done = 0;
     for (const some of inGroups(keys, KEYS_EACH)) {
@@ -284,11 +285,6 @@ class TableVerification {
       error: null,
     };
   }
-}
-
-/** `only` would read nothing of a partitioned table, which has no rows of its own; other children are tables of their own. */
-function tableOf(relation: Relation): string {
-  return `${quoteName(relation.schema)}.${quoteName(relation.name)}`;
 }
 
 /** One list of texts for each column of the key. */
