@@ -1,6 +1,7 @@
 import type { Tuple } from '../pipeline/tuple.js';
 import { CANNOT_HOLD, VALUE_ROOM } from './encoders.js';
-import { quoteName, quoteString } from './identifier.js';
+import { askedKeys } from './asked-keys.js';
+import { quoteName } from './identifier.js';
 import { IS_DELETED, VERSION } from './names.js';
 import type { TablePlan } from './plan.js';
 import type { QuarantinedRow } from './quarantine.js';
@@ -51,9 +52,6 @@ export interface Candidate {
   readonly version: bigint;
   readonly isDeleted: boolean;
 }
-
-/** How many keys one question to landing may name. */
-const KEYS_MAX = 1000;
 
 /**
  * Completes the rows and appends them to `out`; returns those that go to quarantine instead.
@@ -123,13 +121,8 @@ export async function readLanding(
   const found = new Map<string, Candidate[]>();
   const { columns } = plan;
   const names = plan.relation.key.map((index) => quoteName(columns[index]!.name));
-  const structure = plan.relation.key.map((index, i) => `k${i} ${columns[index]!.stored.base}`);
   const selected = [...columns.map(({ name }) => quoteName(name)), VERSION, IS_DELETED];
-  for (let first = 0; first < keys.length; first += KEYS_MAX) {
-    const some = keys.slice(first, first + KEYS_MAX);
-    const data = some.map((key, i) => `${i}\t${asAscii(key)}\n`).join('');
-    // As a parameter, since ClickHouse logs the text of statements.
-    const asked = `format(TabSeparated, ${quoteString(`i UInt32, ${structure.join(', ')}`)}, {keys:String})`;
+  for (const { keys: some, table: asked, params } of askedKeys(plan, keys)) {
     const keyNames = plan.relation.key.map((_, i) => `k${i}`).join(', ');
     const answer = await server.tabSeparated(
       `select asked.i, ${selected.map((name) => `landing.${name}`).join(', ')}
@@ -137,7 +130,7 @@ export async function readLanding(
              where (${names.join(', ')}) in (select ${keyNames} from ${asked})) as landing
        inner join ${asked} as asked on ${names.map((name, i) => `landing.${name} = asked.k${i}`).join(' and ')}`,
       `looking up unchanged values of ${plan.id}`,
-      { keys: data },
+      params,
     );
     for (const line of answer.split('\n')) {
       if (line === '') continue;
@@ -146,11 +139,6 @@ export async function readLanding(
     }
   }
   return found;
-}
-
-/** Keys may hold bytes that are no UTF-8, and a statement may not. */
-export function asAscii(key: string): string {
-  return key.replace(/[\x80-\xff]/g, (char) => `\\x${char.charCodeAt(0).toString(16)}`);
 }
 
 function candidateOf(plan: TablePlan, fields: readonly string[]): Candidate {

@@ -1,5 +1,5 @@
-import { asAscii } from './incomplete.js';
-import { qualified, quoteName, quoteString } from './identifier.js';
+import { askedKeys } from './asked-keys.js';
+import { qualified, quoteName } from './identifier.js';
 import { IS_DELETED, VERSION, type Databases } from './names.js';
 import type { TablePlan } from './plan.js';
 import type { Server } from './server.js';
@@ -45,20 +45,19 @@ export async function martImages(
 
   const shared = plan.columns.filter(({ name }) => types.has(name));
   const by = place.map(quoteName).join(', ');
-  const structure = plan.relation.key
-    .map((index, i) => `k${i} ${plan.columns[index]!.stored.base}`)
-    .join(', ');
-  const asked = `format(TabSeparated, ${quoteString(structure)}, {keys:String})`;
   const casts = keyNames.map((name, i) => `cast(k${i} as ${types.get(name)!})`).join(', ');
-  const answer = await server.tabSeparated(
-    `select ${shared.map(({ name }) => quoteName(name)).join(', ')}, ${VERSION} from (
+  let answer = '';
+  for (const { table: asked, params } of askedKeys(plan, keys)) {
+    answer += await server.tabSeparated(
+      `select ${shared.map(({ name }) => quoteName(name)).join(', ')}, ${VERSION} from (
        select * from ${qualified(databases.views, target)}
         where (${keyNames.map(quoteName).join(', ')}) in (select ${casts} from ${asked})
         order by ${by}, ${VERSION} desc limit 1 by ${by})
       where ${IS_DELETED} = 0`,
-    doing,
-    { keys: keys.map((key) => `${asAscii(key)}\n`).join('') },
-  );
+      doing,
+      params,
+    );
+  }
   const blanks = plan.columns.map(({ stored }) => stored.blank.toString('latin1'));
   const positions = shared.map((column) => plan.columns.indexOf(column));
   return answer

@@ -107,7 +107,6 @@ export class Server {
       const { stream } = await this.#client.exec({
         query: `${query} format TabSeparated`,
         query_params: params,
-        use_multipart_params_auto: true,
         clickhouse_settings: PINNED_SETTINGS,
         abort_signal: signal,
       });
