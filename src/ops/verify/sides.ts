@@ -3,7 +3,7 @@ import { sinkFailure } from '../../sink/failure.js';
 import type { Buckets } from './buckets.js';
 import type { HashedRow, VersionedRow } from './findings.js';
 import type { Reader } from './reader.js';
-import type { KeyTexts } from './statements.js';
+import type { KeyTexts, Statements } from './statements.js';
 
 /** Statements with a thousand keys are longer than the server's default allows. */
 const QUERY_BYTES_MAX = '1073741824';
@@ -57,11 +57,15 @@ type RowRow = [kind: number, key: string, columns: string, version: string, text
 
 export async function readClickHouseRows(
   client: ClickHouseClient,
-  statement: string,
+  statement: ReturnType<Statements['clickHouseRows']>,
 ): Promise<{ rows: VersionedRow[]; changed: VersionedRow[] }> {
   const rows: VersionedRow[] = [];
   const changed: VersionedRow[] = [];
-  for await (const [kind, key, columns, version, texts] of answerOf<RowRow>(client, statement)) {
+  for await (const [kind, key, columns, version, texts] of answerOf<RowRow>(
+    client,
+    statement.text,
+    statement.parameters,
+  )) {
     (kind === 1 ? changed : rows).push({ key, columns, version: BigInt(version), texts });
   }
   return { rows, changed };
@@ -87,10 +91,16 @@ export async function askClickHouse<Row>(
   }
 }
 
-async function* answerOf<Row>(client: ClickHouseClient, query: string): AsyncGenerator<Row> {
+async function* answerOf<Row>(
+  client: ClickHouseClient,
+  query: string,
+  parameters: Readonly<Record<string, string>> = {},
+): AsyncGenerator<Row> {
   try {
     const answer = await client.query({
       query,
+      query_params: parameters,
+      use_multipart_params_auto: true,
       format: 'JSONCompactEachRow',
       clickhouse_settings: {
         max_query_size: QUERY_BYTES_MAX,

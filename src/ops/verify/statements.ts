@@ -93,15 +93,16 @@ export class Statements {
    * As one statement: rows as readers see them (0), then keys changed since the position (1). Columns: kind, md5 of the key, md5 pieces
    * of the columns, version, the key's texts. Of some buckets, or of some keys.
    */
-  clickHouseRows(
-    chosen: { readonly buckets: readonly number[] } | { readonly keys: readonly KeyTexts[] },
-  ): string {
+  clickHouseRows(chosen: { readonly buckets: readonly number[] } | { readonly keys: readonly KeyTexts[] }): {
+    readonly text: string;
+    readonly parameters: Readonly<Record<string, string>>;
+  } {
     const { landing, checked } = this.#table;
     const from = qualified(landing.database, landing.table);
     const where =
       'buckets' in chosen
         ? `${this.#clickHouseBucket(this.#clickHouseKey())} in (${chosen.buckets.join(', ')})`
-        : this.#clickHouseKeysIn(chosen.keys);
+        : this.#clickHouseKeysIn();
     const pieces = checked.map(
       ({ column, form, clickHouseType }) =>
         `substring(lower(hex(MD5(${framedClickHouse(form, quoteClickHouse(column.name), isNullable(clickHouseType))}))), 1, ${COLUMN_DIGITS})`,
@@ -110,7 +111,11 @@ export class Statements {
     const texts = this.#clickHouseTexts();
     const rows = `select toUInt8(0) as _walhouse_kind, ${md5} as _walhouse_key, concat(${pieces.join(', ')}, '') as _walhouse_columns, toString(${VERSION}) as _walhouse_version, ${texts} as _walhouse_texts from ${from} final where ${this.#clickHouseLive()} and ${where}`;
     const changed = `select toUInt8(1) as _walhouse_kind, ${md5} as _walhouse_key, '' as _walhouse_columns, toString(max(${VERSION})) as _walhouse_version, any(${texts}) as _walhouse_texts from ${from} where ${VERSION} >= ${this.#bound} and ${where} group by _walhouse_key`;
-    return `${rows} union all ${changed}`;
+    const keys = 'keys' in chosen ? chosen.keys : [];
+    return {
+      text: `${rows} union all ${changed}`,
+      parameters: keys.length === 0 ? {} : { keys: keys.map((texts) => JSON.stringify(texts)).join('\n') },
+    };
   }
 
   #keyColumns() {
@@ -189,19 +194,17 @@ export class Statements {
     return `[${texts.join(', ')}]`;
   }
 
-  #clickHouseKeysIn(keys: readonly KeyTexts[]): string {
+  /** By parameter, since ClickHouse logs the text of statements. */
+  #clickHouseKeysIn(): string {
     const columns = this.#keyColumns();
-    const rows = keys.map((texts) => {
-      const values = columns.map(({ column, clickHouseType }, index) => {
-        const text = texts[index]!;
-        if (column.type.name === 'bytea') return `unhex(${quoteString(text.slice(2))})`;
-        const type = bareType(clickHouseType);
-        return type.name === 'String' ? quoteString(text) : `cast(${quoteString(text)} as ${type.text})`;
-      });
-      return values.length === 1 ? values[0]! : `(${values.join(', ')})`;
+    const structure = columns.map((_, index) => `k${index} String`).join(', ');
+    const values = columns.map(({ column, clickHouseType }, index) => {
+      if (column.type.name === 'bytea') return `unhex(substring(k${index}, 3))`;
+      const type = bareType(clickHouseType);
+      return type.name === 'String' ? `k${index}` : `cast(k${index} as ${type.text})`;
     });
     const names = columns.map(({ column }) => quoteClickHouse(column.name));
-    return `${names.length === 1 ? names[0]! : `(${names.join(', ')})`} in (${rows.join(', ')})`;
+    return `(${names.join(', ')}) in (select ${values.join(', ')} from format(JSONCompactEachRow, ${quoteString(structure)}, {keys:String}))`;
   }
 }
 
