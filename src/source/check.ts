@@ -1,4 +1,4 @@
-import type { Pool } from 'pg';
+import type { ClientBase, Pool } from 'pg';
 import { WalhouseError } from '../pipeline/errors.js';
 import type { Relation } from '../pipeline/relation.js';
 import { openPool, parseTarget, quoteName, type Target } from './connection.js';
@@ -109,6 +109,7 @@ async function checkConditions(
       try {
         decoderFilter(relation, decoding);
         if (decoding.plugin === 'pgoutput') await tryPublished(client, relation, decoding.version);
+        findings.push(...(await checkMovesIn(client, relation)));
       } catch (error) {
         findings.push(failed(`condition of ${relation.id}`, error));
       }
@@ -117,6 +118,29 @@ async function checkConditions(
     client.release();
   }
   return findings;
+}
+
+/** Where the old row is the key alone, a row that its new key moves in lacks what is stored out of line and did not change. */
+async function checkMovesIn(client: ClientBase, relation: Relation): Promise<Finding[]> {
+  if (relation.selection?.where == null || relation.replicaIdentity === 'full') return [];
+  const { rows } = await client.query<{ name: string }>(
+    `select attname as name from pg_attribute
+      where attrelid = $1 and attname = any($2::text[]) and attlen = -1 and attstorage <> 'p' and attnum > 0`,
+    [
+      relation.oid,
+      relation.columns.filter((_, index) => !relation.key.includes(index)).map(({ name }) => name),
+    ],
+  );
+  if (rows.length === 0) return [];
+  return [
+    expect(
+      `condition of ${relation.id}`,
+      false,
+      `a row that an update of its key moves in comes without large values that stay as they are (${rows.map(({ name }) => name).join(', ')}), and goes to quarantine`,
+      `alter table ${quoteName(relation.schema)}.${quoteName(relation.name)} replica identity full, if keys are updated`,
+      'warning',
+    ),
+  ];
 }
 
 function checkFacts(facts: Facts, { user }: Target): Finding[] {

@@ -63,7 +63,7 @@ export function columnReader(
     const from = row.start[index] === ABSENT && old !== null ? old : row;
     const start = from.start[index]!;
     if (start === NULL) return null;
-    if (start === ABSENT) throw missing();
+    if (start < 0) throw missing();
     return from.bytes.toString('latin1', start, from.end[index]);
   };
 }

@@ -79,7 +79,11 @@ async function stamped(
   return relations.map((relation) => {
     const row = rows.find(({ oid }) => oid === relation.oid);
     if (row === undefined) return relation;
-    const { file, columns, width, missing, leaves, named } = row;
+    const { file, columns, width, leaves, named } = row;
+    // What a column that is left out holds stays in the source, also where it is a constant.
+    const missing = Object.fromEntries(
+      Object.entries(row.missing).filter(([name]) => relation.columns.some((column) => column.name === name)),
+    );
     const stamp: RelationStamp = {
       file,
       columns,

@@ -127,6 +127,14 @@ describe.each(DECODERS)('columns and rows that are selected, with %s', (decoder)
     await scenario.expectEqual('public.tenants');
   });
 
+  it('put a row aside that its new key moves in without a large value', async () => {
+    await sql(`update tenants set tenant = 1 where tenant = 3 and id = 31`);
+    await scenario.applied();
+    expect((await scenario.walhouse.status()).tables['public.tenants']).toMatchObject({ quarantined: 1 });
+    await sql(`update tenants set big = 'now it comes' where id = 31`);
+    await scenario.expectEqual('public.tenants');
+  });
+
   it('are the same after all of it was delivered again', async () => {
     await scenario.deliverAgain();
     await scenario.expectEqual(...EQUAL);
