@@ -48,7 +48,9 @@ function explanation(): string[] {
     '# What may stand behind a table:',
     '#   retention: { column: created_at, keep: 2 years } # rows past it are invisible at once and deleted soon after',
     '#   history: true # every change also goes to the audit database',
-    '# Both need the whole old row of every change, so the table must have REPLICA IDENTITY FULL. Without them, the',
+    '#   exclude: [note] # columns that are not copied; or only: [id, amount], the columns that are',
+    `#   where: "country = 'DE'" # rows that are copied; needs FULL too where it reads more than the key`,
+    '# Retention and history need the whole old row of every change, so the table must have REPLICA IDENTITY FULL. Without them, the',
     '# replica identity that is there (DEFAULT: the primary key) is enough.',
   ];
 }
