@@ -37,8 +37,8 @@ export interface PositionsOptions {
   /** null in an instance that only reads. */
   readonly replicator: Replicator | null;
   readonly stored: StoredPositions;
-  /** Those that answers are made from. */
-  readonly tables: readonly string[];
+  /** Those that answers are made from, as configured now. */
+  readonly tables: () => readonly string[];
 }
 
 /**
@@ -51,21 +51,21 @@ export function positionsOf({ replicator, stored, tables }: PositionsOptions): P
   let statedOf = '';
 
   /**
-   * The replicator, where it knows better than what is stored: from its first stream on, for as long as it has one or nobody else has
-   * begun. One that was asleep may be mistaken, so what it states is good for no longer than what was read.
+   * The replicator, where it knows better than what is stored: from its first stream on, for as long as nobody else has begun. While that
+   * cannot be read it may be mistaken, having been asleep; then what it states is good for nothing but waiting.
    */
   const writer = (): Replicator | null => {
     if (replicator === null || replicator.progress.durable === null) return null;
-    return replicator.attached || stored.isOurs ? replicator : null;
+    return (stored.isOurs ?? replicator.attached) ? replicator : null;
   };
   const own = (from: Replicator): AppliedPosition | null => {
     const { durable, lagMs, committedAtUs } = from.progress;
-    if (durable === null || lagMs === null || !from.consistentOver(tables)) return null;
-    return positionAt(durable, committedAtUs, lagMs, stored.goodUntilMs);
+    if (durable === null || lagMs === null || !from.consistentOver(tables())) return null;
+    return positionAt(durable, committedAtUs, lagMs, stored.oursUntilMs);
   };
   const found = (): AppliedPosition | null => {
     const checkpoint = stored.stored?.checkpoint ?? null;
-    if (checkpoint === null || !tables.every((id) => checkpoint.exact.includes(id))) return null;
+    if (checkpoint === null || !tables().every((id) => checkpoint.exact.includes(id))) return null;
     const { appliedLsn, committedAtUs } = checkpoint;
     return positionAt(appliedLsn, committedAtUs, stored.progress.lagMs, stored.goodUntilMs);
   };
@@ -83,7 +83,7 @@ export function positionsOf({ replicator, stored, tables }: PositionsOptions): P
 
   return {
     applied,
-    unavailable: () => unavailable(replicator, tables, stored, applied() !== null),
+    unavailable: () => unavailable(replicator, tables(), stored, applied() !== null),
     async waitFor(lsn: Lsn, timeoutMs: number, signal?: AbortSignal): Promise<boolean> {
       const deadline = performance.now() + timeoutMs;
       for (;;) {
@@ -96,7 +96,7 @@ export function positionsOf({ replicator, stored, tables }: PositionsOptions): P
         const reached =
           from === null
             ? await stored.waitFor(lsn, ms, signal)
-            : await from.waitFor(maxLsn(lsn, from.exactFrom(tables)), ms, signal);
+            : await from.waitFor(maxLsn(lsn, from.exactFrom(tables())), ms, signal);
         // Reached, but it cannot be stated yet: its age is not known, or a table is not complete.
         if (reached && applied() === null) await sleep(SETTLE_MS, signal);
       }
@@ -113,7 +113,7 @@ export function positionsOf({ replicator, stored, tables }: PositionsOptions): P
           const position = applied();
           const answer = await fn(position === null ? null : { ...position, goodUntilMs: Infinity });
           // Still ours after the answer, so nobody else has stored anything while it was made.
-          if ((await stored.look()) && stored.isOurs) return answer;
+          if ((await stored.look()) && stored.isOurs === true) return answer;
           return fn(null);
         });
       } catch (error) {
@@ -146,7 +146,7 @@ function unavailable(
   stored: StoredPositions,
   isKnown: boolean,
 ): Unavailable {
-  if (isKnown && !stored.isOurs) {
+  if (isKnown && stored.isOurs !== true) {
     return {
       kind: 'window_needs_writer',
       what: 'the window begins before what is kept for quick answers.',

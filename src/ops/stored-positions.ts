@@ -11,6 +11,9 @@ const LOOK_SOON_MS = 20;
 /** Table states are for people, who look less often. */
 const TABLES_MS = 1_000;
 
+/** What can be read without writing. */
+type Readable = Pick<Sink, 'stored' | 'loadTables'>;
+
 /**
  * How far the instance that writes has come, read from what it stores: by standbys and by instances that only read, and by the
  * writer itself, to know that it still is the writer.
@@ -21,7 +24,7 @@ const TABLES_MS = 1_000;
 export class StoredPositions {
   /** How far, and how old what is known is. */
   readonly progress: Progress;
-  readonly #sink: Sink;
+  readonly #sink: Readable;
   readonly #log: Log;
   readonly #now: () => number;
   readonly #closing = new AbortController();
@@ -29,12 +32,13 @@ export class StoredPositions {
   #tables: readonly StoredTable[] = [];
   #failure: WalhouseError | null = null;
   #askedAtMs = Number.NEGATIVE_INFINITY;
+  #oursAtMs = Number.NEGATIVE_INFINITY;
   #askedTablesAtMs = Number.NEGATIVE_INFINITY;
   #identity = '';
   #looking: Promise<void> | null = null;
   #hurry = new AbortController();
 
-  constructor(options: { sink: Sink; log: Log; now?: () => number }) {
+  constructor(options: { sink: Readable; log: Log; now?: () => number }) {
     this.#sink = options.sink;
     this.#log = options.log;
     this.#now = options.now ?? Date.now;
@@ -72,9 +76,15 @@ export class StoredPositions {
     return this.#stored?.owner ?? null;
   }
 
-  /** This process is the one that writes, and nobody can have replaced anything for as long as `goodUntilMs`. */
-  get isOurs(): boolean {
-    return this.stored?.owner?.isUs === true;
+  /** This process was the one that writes when that was read last; null when that is too long ago to count. */
+  get isOurs(): boolean | null {
+    const { stored } = this;
+    return stored === null ? null : stored.owner?.isUs === true;
+  }
+
+  /** As `goodUntilMs`, from the last time that this process was found to be the one that writes. */
+  get oursUntilMs(): number {
+    return this.#oursAtMs + QUESTION_MS;
   }
 
   /** How each table stands; read every second or so. */
@@ -134,6 +144,7 @@ export class StoredPositions {
     this.#failure = null;
     this.#stored = stored;
     this.#askedAtMs = askedAtMs;
+    if (stored.owner?.isUs === true) this.#oursAtMs = askedAtMs;
     const { checkpoint } = stored;
     const identity = checkpoint === null ? '' : JSON.stringify(checkpoint.identity);
     if (identity !== this.#identity) this.progress.restart();

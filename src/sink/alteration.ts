@@ -77,8 +77,8 @@ export async function prepareAlteration(
   return {
     plan: future,
     altered: text,
-    first: additions.length === 0 ? null : `alter table ${plan.landing} ${additions.join(', ')}`,
-    last: drops.length === 0 ? null : `alter table ${plan.landing} ${drops.join(', ')}`,
+    first: additions.length === 0 ? null : additions.join(', '),
+    last: drops.length === 0 ? null : drops.join(', '),
   };
 }
 

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import type { ClickHouseSettings } from '@clickhouse/client';
 import { sleep } from '../pipeline/backoff.js';
 import { WalhouseError } from '../pipeline/errors.js';
 import { failpoint } from '../pipeline/failpoint.js';
@@ -10,10 +11,14 @@ import { qualified, quoteName, quoteString } from './identifier.js';
 import type { Databases } from './names.js';
 import type { Server } from './server.js';
 
-/** The constraint that turns late inserts away; on every table that Walhouse inserts into. */
-const FENCE = 'walhouse_owner';
+/** The constraint that turns late inserts away, followed by its epoch; on every table that Walhouse inserts into. */
+const FENCE_PREFIX = 'walhouse_owner_';
+const FENCES = /\bCONSTRAINT `?(walhouse_owner_\d+)`?/gi;
 const GUARD_PREFIX = '_walhouse_guard_';
 const GONE_PREFIX = '_walhouse_gone_';
+/** Processes that claim at the same moment may get the same epoch, which is then nobody's, and claim again. */
+const CLAIMS_MAX = 5;
+const CLAIM_AGAIN_MS = 50;
 /** How many tables are fenced at once. */
 const FENCES_AT_ONCE = 4;
 /** How long statements of an earlier owner may take to notice that they are cancelled. */
@@ -29,6 +34,7 @@ const ENDED_AFTER_MS = 300;
  * - A statement's query id names its epoch, and a constraint on every table refuses inserts of lower ones.
  * - What gives a table or view another name names a pair of guard tables first, in the same statement. They exist for one epoch
  *   only, so it fails as a whole once another has begun. Tables that others may have are renamed away so before they are dropped.
+ * - What alters a table names the constraint in the same statement, which has the epoch in its name.
  * - What an earlier owner's statements had begun is cancelled.
  */
 export class Ownership {
@@ -40,18 +46,23 @@ export class Ownership {
   readonly #table: string;
   readonly #instance: string;
   readonly #log: Log;
-  readonly #token = randomUUID();
+  readonly #token: string;
   /** Kept until there is another; 0, below every claim, before the first. */
   #epoch = 0;
   #isFenced = false;
 
-  /** `instance`: how people find this process, e.g. `db1:4711 http://127.0.0.1:8080`. */
+  /**
+   * `instance`: how people find this process, e.g. `db1:4711 http://127.0.0.1:8080`. `token` tells owners apart; who has another's goes
+   * on in its place.
+   */
   constructor(
     servers: { readonly server: Server; readonly asking: Server },
     databases: Databases,
     instance: string,
     log: Log,
+    token: string = randomUUID(),
   ) {
+    this.#token = token;
     this.#server = servers.server;
     this.#asking = servers.asking;
     this.#databases = databases;
@@ -82,7 +93,7 @@ export class Ownership {
     return `walhouse-${this.#epoch}-${this.#databases.views}-${randomUUID()}`;
   }
 
-  /** Becomes the owner, unless it still is. Throws `sink_taken_over` when another process claims at the same moment. */
+  /** Becomes the owner, unless it still is. Throws `sink_taken_over` when other processes claim again and again at the same moment. */
   async claim(): Promise<void> {
     await this.#asking.define(
       `create table if not exists ${this.#table} (
@@ -98,15 +109,7 @@ export class Ownership {
     );
     if (this.#isFenced && !(await this.lost())) return;
     this.#isFenced = false;
-    await this.#asking.define(
-      `insert into ${this.#table} (epoch, token, instance)
-       select max(epoch) + 1, ${quoteString(this.#token)}, ${quoteString(this.#instance)} from ${this.#table}`,
-      'claiming the tables',
-    );
-    const newest = await this.#newest();
-    const [mine] = newest;
-    if (newest.length !== 1 || mine?.token !== this.#token) throw takenOver(null);
-    const epoch = Number(mine.epoch);
+    const epoch = await this.#next();
     await this.#fenceOff(epoch);
     this.#epoch = epoch;
     this.#isFenced = true;
@@ -128,7 +131,22 @@ export class Ownership {
 
   /** Turns late inserts into a table away that this owner has just made and the next may make again. */
   async fence(table: string, doing: string): Promise<void> {
-    await this.#server.define(fenceOn(table, this.#epoch), doing);
+    await this.#server.define(`alter table ${table} ${fence(this.#epoch, [])}`, doing);
+  }
+
+  /** Alters a table that is fenced: `add column a Int8, drop column b`. */
+  async alter(
+    table: string,
+    changes: string,
+    doing: string,
+    settings: ClickHouseSettings = {},
+  ): Promise<void> {
+    const ours = `${FENCE_PREFIX}${this.#epoch}`;
+    await this.#server.command(
+      `alter table ${table} ${fence(this.#epoch, [ours], false)}, ${changes}`,
+      doing,
+      settings,
+    );
   }
 
   /** Two tables or views change places. */
@@ -176,6 +194,21 @@ export class Ownership {
     return rows.length > 0;
   }
 
+  /** An epoch above all others, and nobody else's. */
+  async #next(): Promise<number> {
+    for (let claims = 0; claims < CLAIMS_MAX; claims += 1) {
+      if (claims > 0) await sleep(Math.random() * CLAIM_AGAIN_MS);
+      await this.#asking.define(
+        `insert into ${this.#table} (epoch, token, instance)
+         select max(epoch) + 1, ${quoteString(this.#token)}, ${quoteString(this.#instance)} from ${this.#table}`,
+        'claiming the tables',
+      );
+      const newest = await this.#newest();
+      if (newest.length === 1 && newest[0]!.token === this.#token) return Number(newest[0]!.epoch);
+    }
+    throw takenOver(null);
+  }
+
   /** The newest claim; several where processes claimed at the same moment. */
   #newest(deadlineMs?: number): Promise<{ epoch: string; token: string; instance: string }[]> {
     return this.#asking.rows(
@@ -195,8 +228,8 @@ export class Ownership {
       await this.#asking.define(`create table if not exists ${guard} (x UInt8) engine = Null`, doing);
     // From here on no name changes but by us, so the tables below are the ones that stay.
     await this.#dropOwn(GUARD_PREFIX, (name) => !name.startsWith(`${GUARD_PREFIX}${epoch}_`));
-    const tables = await this.#asking.rows<{ database: string; name: string }>(
-      `select database, name from system.tables
+    const tables = await this.#asking.rows<{ database: string; name: string; made: string }>(
+      `select database, name, create_table_query as made from system.tables
         where database in {databases:Array(String)} and engine like '%MergeTree'`,
       doing,
       { databases: [landing, views, audit] },
@@ -204,8 +237,11 @@ export class Ownership {
     const queue = [...tables];
     await Promise.all(
       Array.from({ length: FENCES_AT_ONCE }, async () => {
-        for (let table = queue.shift(); table !== undefined; table = queue.shift())
-          await this.#asking.define(fenceOn(qualified(table.database, table.name), epoch), doing);
+        for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
+          const earlier = [...table.made.matchAll(FENCES)].map(([, name]) => name!);
+          const name = qualified(table.database, table.name);
+          await this.#asking.define(`alter table ${name} ${fence(epoch, earlier)}`, doing);
+        }
       }),
     );
     await this.#cancelEarlier(epoch);
@@ -274,11 +310,15 @@ export function isNotThere(error: unknown): boolean {
   return error instanceof WalhouseError && /\(UNKNOWN_(TABLE|DATABASE)\b/.test(error.what);
 }
 
-/** Statements that are no owner's (a person's, a command's) pass. */
-function fenceOn(table: string, epoch: number): string {
-  return `alter table ${table} drop constraint if exists ${quoteName(FENCE)},
-    add constraint ${quoteName(FENCE)} check not startsWith(queryID(), 'walhouse-')
-      or toUInt64OrZero(splitByChar('-', queryID())[2]) >= ${epoch}`;
+/**
+ * What puts a table's fence up in the place of earlier ones, for `alter table`. Statements that are no owner's (a person's, a
+ * command's) pass.
+ */
+function fence(epoch: number, earlier: readonly string[], mayBeGone = true): string {
+  const drops = earlier.map((name) => `drop constraint ${mayBeGone ? 'if exists ' : ''}${quoteName(name)}`);
+  const add = `add constraint ${quoteName(`${FENCE_PREFIX}${epoch}`)} check not startsWith(queryID(), 'walhouse-')
+    or toUInt64OrZero(splitByChar('-', queryID())[2]) >= ${epoch}`;
+  return [...drops, add].join(', ');
 }
 
 function takenOver(instance: string | null): WalhouseError {

@@ -65,6 +65,8 @@ export interface SinkOptions {
   readonly insertTimeoutMs?: number;
   /** How people find this process, e.g. `db1:4711 http://127.0.0.1:8080`. */
   readonly instance?: string;
+  /** The same for sinks that one process uses one after the other, and for no others. */
+  readonly token?: string | undefined;
 }
 
 /** How many tables of one batch are inserted at once. */
@@ -105,7 +107,7 @@ class ClickHouseSink implements Sink {
     this.#databases = databasesFor(options.database);
     const servers = { server: this.#server, asking: this.#asking };
     const instance = options.instance ?? `${hostname()}:${process.pid}`;
-    this.#ownership = new Ownership(servers, this.#databases, instance, options.log);
+    this.#ownership = new Ownership(servers, this.#databases, instance, options.log, options.token);
     this.#server.writeAs(this.#ownership);
     const marts = options.marts.map((files) => parseMart(files, this.#databases));
     for (const mart of marts) {
@@ -266,11 +268,12 @@ class ClickHouseSink implements Sink {
     const { plan, altered } = fitted;
     this.#plans.set(relation, plan);
     const doing = `altering ${plan.id}`;
-    if (fitted.first !== null) await this.#server.define(fitted.first, doing);
+    if (fitted.first !== null) await this.#ownership.alter(plan.landing, fitted.first, doing);
     failpoint('while_altering');
     const rebuilt = await this.#show(plan);
     // What is left of a dropped column goes part by part, after merges that are under way.
-    if (fitted.last !== null) await this.#server.command(fitted.last, doing, { alter_sync: '0' });
+    if (fitted.last !== null)
+      await this.#ownership.alter(plan.landing, fitted.last, doing, { alter_sync: '0' });
     const definition = JSON.stringify(definitionOf(plan));
     const stamp = relation.stamp ?? '';
     if (known.definition !== definition || known.stamp !== stamp || known.altered !== altered)

@@ -30,6 +30,8 @@ export interface SinkFixture {
   readonly database: string;
   readonly landing: string;
   open(options?: Partial<Pick<SinkOptions, 'tables' | 'marts'>>): Promise<Sink>;
+  /** The same, without a word to the server yet. */
+  unopened(options?: Partial<Pick<SinkOptions, 'tables' | 'marts'>>): Sink;
   /** Rows of a query on ClickHouse. */
   query<T = Record<string, unknown>>(sql: string): Promise<T[]>;
   close(): Promise<void>;
@@ -40,14 +42,19 @@ export async function sinkFixture(name: string): Promise<SinkFixture> {
   const client = createSinkClient(databases.clickhouseUrl);
   const database = databases.clickhouseDatabase;
   const sinks: Sink[] = [];
+  const unopened: SinkFixture['unopened'] = (options = {}) => {
+    const sink = openSink({ client, database, tables: new Map(), marts: [], log: silentLog, ...options });
+    sinks.push(sink);
+    return sink;
+  };
   return {
     databases,
     client,
     database,
     landing: `${database}_landing`,
+    unopened,
     async open(options = {}) {
-      const sink = openSink({ client, database, tables: new Map(), marts: [], log: silentLog, ...options });
-      sinks.push(sink);
+      const sink = unopened(options);
       await sink.open();
       return sink;
     },
