@@ -55,7 +55,7 @@ export function isLoopback(host: string): boolean {
  * Serves the API on one address. On loopback the Host header must name loopback too, so that no web page can reach it
  * through a name of its own that resolves here (DNS rebinding). Throws config_invalid when the address cannot be had.
  */
-export async function serveApi(app: Hono<ApiEnv>, options: ServeOptions): Promise<ServedApi> {
+export async function serveApi(app: Pick<Hono<ApiEnv>, 'fetch'>, options: ServeOptions): Promise<ServedApi> {
   const limits = { ...SERVE_LIMITS, ...options.limits };
   const closing = new AbortController();
   const answering = new Set<ServerResponse>();

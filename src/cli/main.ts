@@ -4,7 +4,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { pino } from 'pino';
 import { WalhouseError } from '../pipeline/errors.js';
 import { armFailpoint } from '../pipeline/failpoint.js';
-import { loadConfig } from './config.js';
+import { loadConfig, type Config } from './config.js';
 
 /** Exit codes, the same for every command. */
 const EXIT = { ok: 0, notSo: 1, usage: 2 } as const;
@@ -23,14 +23,21 @@ program
   .description('the service: snapshot what is new, stream, serve the API')
   .addOption(configOption)
   .option('--api-only', 'serve the API from what another instance stores, and write nothing on either side')
+  .addHelpText(
+    'after',
+    `
+SIGTERM and SIGINT: stores and confirms what is on its way, then ends.
+SIGHUP: reads the configuration again. Tables, marts, keys, risk and verify are taken up in flight: a table that was added is
+copied while the others stream; one that was removed keeps its rows, which are not kept up to date any more. A mistake is
+logged, and everything stays as it was. source, sink and api.listen need a restart.`,
+  )
   .action(async (options: { config: string; apiOnly?: boolean }) => {
     const { run } = await import('./run.js');
     const spec = process.env['WALHOUSE_FAILPOINT'];
     if (spec !== undefined && spec !== '') armFailpoint(spec);
     const log = pino({ name: 'walhouse', level: process.env['WALHOUSE_LOG_LEVEL'] ?? 'info' });
-    process.exitCode = await run(loadConfig(options.config, process.env), log, {
-      apiOnly: options.apiOnly === true,
-    });
+    const reread = (): Config => loadConfig(options.config, process.env);
+    process.exitCode = await run(reread(), log, { apiOnly: options.apiOnly === true, reread });
   });
 
 program

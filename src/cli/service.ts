@@ -1,4 +1,6 @@
+import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { isDeepStrictEqual } from 'node:util';
 import { createApi } from '../api/api.js';
 import { parseKeys } from '../api/keys.js';
 import { notTheWriter } from '../api/failures.js';
@@ -32,9 +34,9 @@ export interface Service {
   readonly finished: Promise<void>;
   /**
    * Goes on with another configuration: tables, marts and what else is not about where things are. The API listens on and the slot stays.
-   * Rejects with a WalhouseError, having changed nothing, where it is refused.
+   * Resolves to false where it is the same as before. Rejects with a WalhouseError, having changed nothing, where it is refused.
    */
-  reconfigure(config: Config): Promise<void>;
+  reconfigure(config: Config): Promise<boolean>;
   /** Finishes what it took on, confirms it, and stops. */
   close(): Promise<void>;
 }
@@ -52,7 +54,8 @@ export async function startService(
   // Questions must not queue behind inserts.
   const askClient = createSinkClient(config.sink.url);
   let current = config;
-  let sink = makeSink(config, client, log);
+  const token = randomUUID();
+  let sink = makeSink(config, client, log, token);
   const connect = (to: Config) => (): Promise<Source> =>
     openSource({ ...to.source, tables: Object.keys(to.tables), selections: to.tables, log });
   const replicator =
@@ -138,11 +141,13 @@ export async function startService(
     replicator,
     finished,
     async reconfigure(to) {
+      if (isDeepStrictEqual(current, to)) return false;
       refuseFixed(current, to);
       // Whatever can be wrong with it is found out before anything changes.
       const nextApi = apiOf(to);
-      const nextSink = makeSink(to, client, log);
-      if (replicator !== null) await examine(current, to, nextSink, connect(to));
+      const nextSink = makeSink(to, client, log, token);
+      if (replicator !== null)
+        await examine({ config: current, sink }, { config: to, sink: nextSink }, connect(to));
       const former = { sink, background };
       await former.background?.close();
       current = to;
@@ -152,6 +157,7 @@ export async function startService(
       await former.sink.close();
       background = compare();
       background?.start();
+      return true;
     },
     async close() {
       await server.close();
@@ -164,7 +170,12 @@ export async function startService(
 }
 
 /** The ClickHouse side as configured; talks to no server yet. */
-export function makeSink(config: Config, client: ReturnType<typeof createSinkClient>, log: Log): Sink {
+export function makeSink(
+  config: Config,
+  client: ReturnType<typeof createSinkClient>,
+  log: Log,
+  token?: string,
+): Sink {
   return openSink({
     client,
     database: config.sink.database,
@@ -172,6 +183,7 @@ export function makeSink(config: Config, client: ReturnType<typeof createSinkCli
     marts: configuredMarts(config),
     log,
     instance: `${hostname()}:${process.pid} http://${config.api.listen}`,
+    token,
   });
 }
 

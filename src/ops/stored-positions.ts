@@ -36,6 +36,7 @@ export class StoredPositions {
   #askedTablesAtMs = Number.NEGATIVE_INFINITY;
   #identity = '';
   #looking: Promise<void> | null = null;
+  #lookingAtTables: Promise<void> | null = null;
   #hurry = new AbortController();
 
   constructor(options: { sink: Readable; log: Log; now?: () => number }) {
@@ -120,7 +121,8 @@ export class StoredPositions {
   async #lookOn(): Promise<void> {
     while (!this.#closing.signal.aborted) {
       await this.look();
-      await this.#lookAtTables();
+      // Not waited for: a network that has gone silent keeps this longer than what positions depend on.
+      this.#lookingAtTables ??= this.#lookAtTables().finally(() => (this.#lookingAtTables = null));
       this.#hurry = new AbortController();
       const ms = this.progress.waiting ? LOOK_SOON_MS : LOOK_MS;
       await sleep(ms, this.progress.waiting ? this.#closing.signal : this.#hurry.signal);

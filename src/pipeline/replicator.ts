@@ -60,7 +60,8 @@ export class Replicator {
   readonly #nudge: Nudge;
   readonly #isolatedAtMs = new Map<string, number>();
   #ends: Ends;
-  #attempting: Promise<void> = Promise.resolve();
+  /** Those who wait until the next attempt has a stream, or has failed. */
+  readonly #awaited: (() => void)[] = [];
   #state: State = 'starting';
   #error: WalhouseError | null = null;
   #waiting: Waiting | null = null;
@@ -123,11 +124,12 @@ export class Replicator {
     try {
       while (!this.#closing.signal.aborted) {
         const ends = this.#ends;
-        const attempt = this.#attempt(ends);
-        this.#attempting = attempt.catch(() => undefined);
+        const awaited = this.#awaited.splice(0);
+        const begun = (): void => awaited.forEach((resolve) => resolve());
         try {
-          await attempt;
+          await this.#attempt(ends, begun);
         } catch (error) {
+          begun();
           if (this.#closing.signal.aborted) break;
           if (await this.#isolated(error, ends)) continue;
           await this.#failed(error, ends);
@@ -136,6 +138,7 @@ export class Replicator {
     } finally {
       this.progress.close();
       this.#nudge.stop();
+      for (const resolve of this.#awaited.splice(0)) resolve();
       this.#move('close');
       this.#move('closed');
     }
@@ -151,15 +154,15 @@ export class Replicator {
 
   /**
    * Goes on with other ends: other tables, or the same ones kept otherwise. What is on its way is stored and confirmed first, and a
-   * first snapshot completed. Resolves when the former ends are not in use any more.
+   * first snapshot completed. Resolves when these are in use, or it is known why they cannot be.
    */
   async reconfigure(ends: Ends): Promise<void> {
-    const before = this.#attempting;
+    const taken = new Promise<void>((resolve) => this.#awaited.push(resolve));
     this.#ends = ends;
     this.#wake.abort();
     // One that breaks meanwhile has ended as well.
     await this.#attach?.leave().catch(() => undefined);
-    await before;
+    await taken;
   }
 
   /** Stops reading; the slot stays ours. */
@@ -231,7 +234,7 @@ export class Replicator {
     return applier.hold(fn);
   }
 
-  async #attempt(ends: Ends): Promise<void> {
+  async #attempt(ends: Ends, onBegun: () => void): Promise<void> {
     const { sink } = ends;
     const { log } = this.#options;
     // Attaching anew after a look at the catalog is no change of state.
@@ -321,6 +324,7 @@ export class Replicator {
         onHarmless: (relation) => sink.noteStamp(relation),
       });
       const running = this.#attach.run();
+      onBegun();
       if (this.#ends !== ends) attachment.leave().catch((error: unknown) => attachment.fail(error));
       // A pause outlives a reconnect.
       if (this.#pauseWanted) {
