@@ -55,7 +55,9 @@ export function backgroundVerify(
       }),
     isFree: () =>
       replicator.state === 'streaming' &&
-      [...replicator.tables.values()].every(({ state }) => state === 'streaming' || state === 'stopped'),
+      [...replicator.tables.values()].every(
+        ({ state, repairing }) => (state === 'streaming' && !repairing) || state === 'stopped',
+      ),
     log,
   });
   return {

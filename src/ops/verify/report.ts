@@ -76,12 +76,13 @@ export function reportText(report: VerifyReport): string {
 
 /** What was done, and how it stands now. */
 export function repairText(repairs: readonly TableRepair[], after: VerifyReport): string {
+  if (repairs.length === 0) return 'There is nothing that storing rows anew would mend.\n';
   const lines = repairs.map(({ table, by, why, keys, rows, hidden }) =>
     by === 'copy'
       ? `repaired ${table}: copied anew, since ${why}`
       : `repaired ${table}: ${keys.toLocaleString('en')} keys, ${rows.toLocaleString('en')} rows stored anew, ${hidden.toLocaleString('en')} hidden`,
   );
-  return `${lines.join('\n')}${lines.length > 0 ? '\n' : ''}Verified again:\n${reportText(after)}`;
+  return `${lines.join('\n')}\nVerified again:\n${reportText(after)}`;
 }
 
 function martLines(mart: MartReport): string[] {

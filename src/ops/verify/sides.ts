@@ -10,7 +10,7 @@ const QUERY_BYTES_MAX = '1073741824';
 /** For statements that name many keys and group whole tables: what does not fit into memory goes to disk. */
 export const LARGE_ANSWER: ClickHouseSettings = {
   max_query_size: QUERY_BYTES_MAX,
-  max_bytes_before_external_group_by: '2000000000',
+  max_bytes_before_external_group_by: '1000000000',
 };
 const DOING = 'reading what is to be compared';
 

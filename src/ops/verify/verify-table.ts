@@ -61,6 +61,13 @@ export interface VerifyProgress {
   readonly secondsLeft: number | null;
 }
 
+/** Which of several scans of one step it is, and when the first began. */
+interface Part {
+  readonly index: number;
+  readonly count: number;
+  readonly startedAt: number;
+}
+
 interface Pass {
   readonly snapshot: PositionedSnapshot;
   readonly readers: readonly Reader[];
@@ -150,7 +157,8 @@ class TableVerification {
         return keys;
       },
     );
-    const scanning = this.#scan('reading', readers, pieces, (reader, piece) =>
+    const whole = { index: 0, count: 1, startedAt: performance.now() };
+    const scanning = this.#scan('reading', whole, readers, pieces, (reader, piece) =>
       addPostgresSums(reader, statements.postgresSums(piece.from, piece.where), [], (...sum) =>
         ours.add(...sum),
       ),
@@ -163,8 +171,10 @@ class TableVerification {
     const pending = new Map(changed.map((texts) => [JSON.stringify(texts), texts]));
     const groups = ours.differing(theirs, ROWS_HELD_MAX);
     this.#complete = groups.length <= GROUPS_MAX;
+    const part = { index: 0, count: Math.min(groups.length, GROUPS_MAX), startedAt: performance.now() };
     for (const buckets of groups.slice(0, GROUPS_MAX)) {
-      for (const texts of await this.#descend(pass, buckets)) pending.set(JSON.stringify(texts), texts);
+      for (const texts of await this.#descend(pass, buckets, part)) pending.set(JSON.stringify(texts), texts);
+      part.index += 1;
     }
     return [...pending.values()];
   }
@@ -180,13 +190,13 @@ class TableVerification {
   }
 
   /** Sets the rows of some buckets against each other. */
-  async #descend(pass: Pass, buckets: readonly number[]): Promise<KeyTexts[]> {
+  async #descend(pass: Pass, buckets: readonly number[], part: Part): Promise<KeyTexts[]> {
     const { clickhouse } = this.#options;
     const { snapshot, readers, statements, pieces } = pass;
     const { rows, changed } = await readClickHouseRows(clickhouse, statements.clickHouseRows({ buckets }));
     const impossibleFrom = await this.#impossibleFrom(snapshot);
     const postgres: Awaited<ReturnType<typeof readPostgresRows>> = [];
-    await this.#scan('descending', readers, pieces, async (reader, piece) => {
+    await this.#scan('descending', part, readers, pieces, async (reader, piece) => {
       const statement = statements.postgresRows(piece.from, piece.where, true);
       for (const row of await readPostgresRows(reader, statement, [buckets])) postgres.push(row);
     });
@@ -231,17 +241,17 @@ class TableVerification {
 
   async #scan(
     step: 'reading' | 'descending',
+    { index, count, startedAt }: Part,
     readers: readonly Reader[],
     pieces: readonly Piece[],
     work: (reader: Reader, piece: Piece) => Promise<void>,
   ): Promise<void> {
-    const startedAt = performance.now();
     const all = pieces.reduce((sum, { pages }) => sum + pages, 0);
     let done = 0;
-    this.#tell(step, 0, null);
+    if (index === 0) this.#tell(step, 0, null);
     await scan(readers, pieces, work, (piece) => {
       done += piece.pages;
-      const share = done / all;
+      const share = (index + done / all) / count;
       this.#tell(step, share, ((performance.now() - startedAt) / 1_000) * (1 / share - 1));
     });
   }
