@@ -6,7 +6,7 @@ import { readComparedRelation } from '../../src/ops/compare/relation.js';
 import { compareRisk } from '../../src/ops/compare/risk.js';
 import type { Proxy } from './proxy.js';
 import { createDatabases, type TestDatabases } from './servers.js';
-import { Walhouse, type WalhouseOptions } from './walhouse.js';
+import { Walhouse } from './walhouse.js';
 
 export type Decoder = 'wal2json' | 'pgoutput';
 
@@ -27,9 +27,9 @@ export class Scenario {
   readonly databases: TestDatabases;
   readonly walhouse: Walhouse;
 
-  private constructor(databases: TestDatabases, options: WalhouseOptions) {
+  private constructor(databases: TestDatabases, walhouse: Walhouse) {
     this.databases = databases;
-    this.walhouse = new Walhouse(options);
+    this.walhouse = walhouse;
   }
 
   /** Makes the source with `schema`; starts nothing. */
@@ -54,15 +54,23 @@ export class Scenario {
       ...(clickhouse === undefined ? {} : { clickhouse }),
     });
     await databases.postgres(options.schema);
-    return new Scenario(databases, {
-      postgresUrl: through?.postgres.through(databases.postgresUrl) ?? databases.postgresUrl,
-      clickhouseUrl: through?.clickhouse.through(databases.clickhouseUrl) ?? databases.clickhouseUrl,
-      database: databases.clickhouseDatabase,
-      slot: databases.name,
-      tables: options.tables,
-      ...(options.marts === undefined ? {} : { marts: options.marts }),
-      ...(options.decoder === undefined ? {} : { decoder: options.decoder }),
-    });
+    return new Scenario(
+      databases,
+      new Walhouse({
+        postgresUrl: through?.postgres.through(databases.postgresUrl) ?? databases.postgresUrl,
+        clickhouseUrl: through?.clickhouse.through(databases.clickhouseUrl) ?? databases.clickhouseUrl,
+        database: databases.clickhouseDatabase,
+        slot: databases.name,
+        tables: options.tables,
+        ...(options.marts === undefined ? {} : { marts: options.marts }),
+        ...(options.decoder === undefined ? {} : { decoder: options.decoder }),
+      }),
+    );
+  }
+
+  /** The same, asked of another instance. What it stops and starts is that one. */
+  as(walhouse: Walhouse): Scenario {
+    return new Scenario(this.databases, walhouse);
   }
 
   sql(text: string): Promise<Record<string, unknown>[]> {
