@@ -1,57 +1,13 @@
 import type { ClientBase, Pool } from 'pg';
+import {
+  riskOnPostgres,
+  type RiskNumbers,
+  type RiskQuestion,
+  type Share,
+  type Sums,
+} from './risk-postgres.js';
 
-/** The seven-day numbers of one merchant, as SQL on Postgres gives them; null where the merchant does not exist. */
-export interface RiskNumbers {
-  readonly rejectedCount: number;
-  /** Decimal text with two places. */
-  readonly rejectedAmount: string;
-  readonly totalCount: number;
-  readonly totalAmount: string;
-}
-
-/** `at` is the end of the window: an RFC 3339 timestamp, to the microsecond if need be. */
-export async function riskOnPostgres(
-  postgres: ClientBase | Pool,
-  merchantIds: readonly bigint[],
-  at: string,
-): Promise<ReadonlyMap<bigint, RiskNumbers | null>> {
-  const { rows } = await postgres.query<{
-    id: string;
-    known: boolean;
-    rejected_count: string;
-    rejected_amount: string;
-    total_count: string;
-    total_amount: string;
-  }>(
-    `select asked.id::text as id,
-            exists (select from public.merchants where merchants.merchant_id = asked.id) as known,
-            sums.*
-     from unnest($1::bigint[]) as asked(id)
-     cross join lateral (
-       select count(*) filter (where status = 'Rejected')::text as rejected_count,
-              coalesce(sum(amount) filter (where status = 'Rejected'), 0)::numeric(38, 2)::text as rejected_amount,
-              count(*)::text as total_count,
-              coalesce(sum(amount), 0)::numeric(38, 2)::text as total_amount
-       from public.payments
-       where payments.merchant_id = asked.id
-         and payment_date > $2::timestamptz - interval '168 hours' and payment_date <= $2::timestamptz
-     ) as sums`,
-    [merchantIds.map(String), at],
-  );
-  return new Map(
-    rows.map((row) => [
-      BigInt(row.id),
-      row.known
-        ? {
-            rejectedCount: Number(row.rejected_count),
-            rejectedAmount: row.rejected_amount,
-            totalCount: Number(row.total_count),
-            totalAmount: row.total_amount,
-          }
-        : null,
-    ]),
-  );
-}
+export { riskOnPostgres, type RiskNumbers, type RiskQuestion };
 
 export interface CompareRiskOptions {
   /** Where the API listens: `http://127.0.0.1:8080`. */
@@ -59,10 +15,15 @@ export interface CompareRiskOptions {
   readonly apiKey?: string | undefined;
   readonly postgres: ClientBase | Pool;
   readonly merchantIds: readonly bigint[];
-  readonly at: string;
+  /** The window's end; null for now, whatever now the answer says. */
+  readonly at: string | null;
+  /** What is asked beside the numbers of seven days. */
+  readonly question?: RiskQuestion;
   /** `0/16B3748`: the position from which answers count; Postgres must not change after it. */
   readonly minLsn: string;
   readonly waitMs?: number;
+  /** How many merchants are asked for one by one too. */
+  readonly aloneMax?: number;
 }
 
 export interface RiskDifference {
@@ -94,31 +55,29 @@ const ALONE_MAX = 25;
 export async function compareRisk(options: CompareRiskOptions): Promise<RiskComparison> {
   const differences: RiskDifference[] = [];
   let withPayments = 0;
-  const { merchantIds, at } = options;
-  const alone = merchantIds.slice(0, ALONE_MAX);
+  let { at } = options;
+  const { merchantIds } = options;
+  const alone = merchantIds.slice(0, options.aloneMax ?? ALONE_MAX);
   for (let first = 0; first < merchantIds.length; first += LIST_MAX) {
     const ids = merchantIds.slice(first, first + LIST_MAX);
-    const expected = await riskOnPostgres(options.postgres, ids, at);
-    const listed = await askForList(options, ids);
+    const listed = await askForList({ ...options, at }, ids);
+    at ??= listed.to;
+    const expected = await riskOnPostgres(options.postgres, ids, at, options.question);
     for (const id of ids) {
       const postgres = expected.get(id) ?? null;
       if ((postgres?.totalCount ?? 0) > 0) withPayments++;
-      note(differences, {
-        merchantId: String(id),
-        asked: 'in a list',
-        postgres,
-        api: listed.get(id) ?? null,
-      });
+      const api = listed.merchants.get(id) ?? null;
+      note(differences, { merchantId: String(id), asked: 'in a list', postgres, api });
     }
     if (first > 0) continue;
     for (const id of alone) {
-      const api = await askForOne(options, id);
+      const api = await askForOne({ ...options, at }, id);
       note(differences, { merchantId: String(id), asked: 'alone', postgres: expected.get(id) ?? null, api });
     }
   }
   return {
     equal: differences.length === 0,
-    at,
+    at: at ?? '',
     compared: merchantIds.length,
     comparedAlone: alone.length,
     withPayments,
@@ -126,40 +85,55 @@ export async function compareRisk(options: CompareRiskOptions): Promise<RiskComp
   };
 }
 
+/** Both sides are built with their parts in one order. */
 function note(differences: RiskDifference[], pair: RiskDifference): void {
-  const { postgres, api } = pair;
-  const equal =
-    postgres?.rejectedCount === api?.rejectedCount &&
-    postgres?.rejectedAmount === api?.rejectedAmount &&
-    postgres?.totalCount === api?.totalCount &&
-    postgres?.totalAmount === api?.totalAmount;
-  if (!equal) differences.push(pair);
+  if (JSON.stringify(pair.postgres) !== JSON.stringify(pair.api)) differences.push(pair);
 }
 
-interface MerchantAnswer {
-  readonly merchant_id: string;
-  readonly found?: boolean;
+interface SumsAnswer {
   readonly rejected: { readonly count: number; readonly amount: string };
   readonly total: { readonly count: number; readonly amount: string };
+}
+interface WindowAnswer {
+  readonly from: string;
+  readonly to: string;
+}
+interface MerchantAnswer extends SumsAnswer {
+  readonly merchant_id: string;
+  readonly found?: boolean;
+  readonly by_method?: readonly (SumsAnswer & { readonly method: string | null })[];
+  readonly baseline?: {
+    readonly share: Share;
+    readonly previous: readonly (SumsAnswer & { readonly window: WindowAnswer; readonly share: Share })[];
+    readonly peers: SumsAnswer & { readonly merchants: number; readonly share: Share };
+  };
 }
 
 async function askForList(
   options: CompareRiskOptions,
   ids: readonly bigint[],
-): Promise<ReadonlyMap<bigint, RiskNumbers | null>> {
+): Promise<{ readonly to: string; readonly merchants: ReadonlyMap<bigint, RiskNumbers | null> }> {
   const response = await ask(options, '/v1/merchants/risk', {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ merchant_ids: ids.map(String) }),
   });
   if (!response.ok) throw await refusal(response);
-  const { merchants } = (await response.json()) as { merchants: readonly MerchantAnswer[] };
-  return new Map(
-    merchants.map((answer) => [
-      BigInt(answer.merchant_id),
-      answer.found === false ? null : numbersOf(answer),
-    ]),
-  );
+  const { window, merchants } = (await response.json()) as {
+    window?: WindowAnswer;
+    merchants: readonly MerchantAnswer[];
+  };
+  const to = options.at ?? window?.to;
+  if (to === undefined) throw new Error('the API answered without the window that its numbers are of');
+  return {
+    to,
+    merchants: new Map(
+      merchants.map((answer) => [
+        BigInt(answer.merchant_id),
+        answer.found === false ? null : numbersOf(answer),
+      ]),
+    ),
+  };
 }
 
 async function askForOne(options: CompareRiskOptions, id: bigint): Promise<RiskNumbers | null> {
@@ -174,7 +148,11 @@ async function askForOne(options: CompareRiskOptions, id: bigint): Promise<RiskN
 
 async function ask(options: CompareRiskOptions, path: string, init: RequestInit): Promise<Response> {
   const url = new URL(path, options.apiUrl);
-  url.searchParams.set('at', options.at);
+  const { windowHours, byMethod, baseline } = options.question ?? {};
+  if (options.at !== null) url.searchParams.set('at', options.at);
+  if (windowHours !== undefined) url.searchParams.set('window', `${windowHours}h`);
+  if (byMethod === true) url.searchParams.set('by', 'method');
+  if (baseline === true) url.searchParams.set('baseline', 'true');
   url.searchParams.set('min_lsn', options.minLsn);
   url.searchParams.set('wait_ms', String(options.waitMs ?? 10_000));
   const headers = new Headers(init.headers);
@@ -186,11 +164,44 @@ async function refusal(response: Response): Promise<Error> {
   return new Error(`the API answered ${response.status}: ${(await response.text()).slice(0, 500)}`);
 }
 
-function numbersOf({ rejected, total }: MerchantAnswer): RiskNumbers {
+function numbersOf(answer: MerchantAnswer): RiskNumbers {
+  const { by_method: byMethod, baseline } = answer;
+  return {
+    ...sumsOf(answer),
+    ...(byMethod === undefined
+      ? {}
+      : { byMethod: byMethod.map((one) => ({ method: one.method, ...sumsOf(one) })) }),
+    ...(baseline === undefined ? {} : { baseline: baselineOf(baseline) }),
+  };
+}
+
+function baselineOf({ share, previous, peers }: NonNullable<MerchantAnswer['baseline']>) {
+  return {
+    share: shareOf(share),
+    previous: previous.map((one) => ({
+      from: toMicroseconds(one.window.from),
+      to: toMicroseconds(one.window.to),
+      ...sumsOf(one),
+      share: shareOf(one.share),
+    })),
+    peers: { merchants: peers.merchants, ...sumsOf(peers), share: shareOf(peers.share) },
+  };
+}
+
+function sumsOf({ rejected, total }: SumsAnswer): Sums {
   return {
     rejectedCount: rejected.count,
     rejectedAmount: rejected.amount,
     totalCount: total.count,
     totalAmount: total.amount,
   };
+}
+
+function shareOf({ count, amount }: Share): Share {
+  return { count, amount };
+}
+
+/** As Postgres is asked to write it; the API leaves out decimals that are zero. */
+function toMicroseconds(timestamp: string): string {
+  return timestamp.replace(/\.(\d+)Z$/, (_, decimals: string) => `.${decimals.padEnd(6, '0')}Z`);
 }
