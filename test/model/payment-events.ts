@@ -11,7 +11,7 @@ const DAY = 24n * HOUR;
  */
 export type Event =
   | ({ readonly kind: 'transaction' } & Transaction)
-  /** All later events are about the service as it then is; transactions go on meanwhile. */
+  /** Transactions go on meanwhile, until the next stop or the next of these. */
   | { readonly kind: 'service'; readonly what: 'restart' | 'kill' | 'replay' | 'resync' }
   /** Everything is applied, and these questions are asked of both sides. */
   | { readonly kind: 'stop'; readonly questions: readonly Question[] };
@@ -132,7 +132,10 @@ const end = fc.oneof(
 /** The seven days at four ends; a shorter and a longer window, now and then one that the mart does not reach, or with a baseline. */
 const questions = fc
   .tuple(
-    fc.array(fc.record({ end }), { minLength: 4, maxLength: 4 }),
+    fc.array(fc.record({ end, byMethod: sometimes(1, 4, fc.constant(true)).map(Boolean) }), {
+      minLength: 4,
+      maxLength: 4,
+    }),
     fc.record({ end, windowHours: fc.constant(24), byMethod: fc.boolean() }),
     fc.record({ end, windowHours: fc.constant(720), byMethod: fc.boolean() }),
     sometimes(1, 3, fc.constant({ end: -30n * DAY })),
@@ -154,7 +157,7 @@ const round = fc.record({
   questions,
   /** Before the transaction at this place of the round, in thousandths of it. */
   servicePlace: fc.nat({ max: 999 }),
-  truncate: sometimes(1, 4, fc.record({ place: fc.nat({ max: 999 }), within: fc.nat({ max: 4 }) })),
+  truncate: sometimes(1, 3, fc.record({ place: fc.nat({ max: 999 }), within: fc.nat({ max: 4 }) })),
 });
 
 export interface Plan {
