@@ -82,6 +82,7 @@ export async function ensurePublication(
     // Somebody else keeps it, and it has all that is wanted: what it has besides is passed over.
     const { code } = error as { code?: string };
     if (code === '42501' && before.differing.length === 0 && !before.settingsDiffer) return 'kept';
+    if (code === '42501') throw mayNot(name, statements, error);
     if (code === '42P01') await refuseGone(client, relations);
     for (const entry of entries) await tryEntry(client, entry);
     throw error;
@@ -127,6 +128,16 @@ async function refuseGone(client: ClientBase, relations: readonly Relation[]): P
     why: 'It cannot be published under that name.',
     fix: 'nothing, the catalog is looked at again',
     table: gone.id,
+  });
+}
+
+/** The statements are for somebody else, who need not find out what is selected of each table. */
+function mayNot(name: string, statements: readonly string[], cause: unknown): WalhouseError {
+  return new WalhouseError('source_permission', {
+    what: `publication "${name}" is not as configured, and this role may not make it so: ${(cause as Error).message}.`,
+    why: 'What it does not publish never comes.',
+    fix: `as the owner of the tables and the publication: ${statements.join('; ')}`,
+    cause,
   });
 }
 

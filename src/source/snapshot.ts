@@ -47,6 +47,7 @@ export class PostgresSnapshot implements Snapshot {
 
   async estimateRows(relation: Relation): Promise<number> {
     const rows = await this.#withReader(async (reader) => {
+      if (relation.selection?.where != null) return estimateSelected(reader, relation);
       const result = await reader.query<{ rows: number }>(
         `select coalesce(sum(greatest(c.reltuples, 0)), 0)::float8 as rows
            from pg_class root
@@ -161,6 +162,14 @@ export class PostgresSnapshot implements Snapshot {
       cause: this.#holderLost ?? cause,
     });
   }
+}
+
+/** How many rows the planner expects to meet the condition. */
+async function estimateSelected(client: Client, { schema, name, selection }: Relation): Promise<number> {
+  const { rows } = await client.query<{ 'QUERY PLAN': readonly { Plan: { 'Plan Rows': number } }[] }>(
+    `explain (format json) select from ${quoteName(schema)}.${quoteName(name)} where ${selection!.where!}`,
+  );
+  return rows[0]?.['QUERY PLAN'][0]?.Plan['Plan Rows'] ?? 0;
 }
 
 /** The COPY statements that together read a table: one, or one for each range of pages of a large one. */

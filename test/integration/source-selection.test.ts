@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { type LocalPostgres, startPostgres } from '../../src/dev/servers/postgres.js';
+import type { WalhouseError } from '../../src/pipeline/errors.js';
 import { silentLog } from '../../src/pipeline/log.js';
 import { checkSource } from '../../src/source/check.js';
 import type { SelectionOptions } from '../../src/source/selection.js';
@@ -153,6 +154,44 @@ describe('a selection', () => {
     expect(await (await open({ where: `note in ('b')` })).survey()).toMatchObject({
       misPublished: ['public.t'],
     });
+  });
+
+  it('that a role may not publish comes with the statements for somebody who may', async () => {
+    await databases.postgres(
+      `${TABLE} ${FULL}; create role ${databases.name}_other login password 'other' replication; grant select on t to ${databases.name}_other; grant usage on schema public to ${databases.name}_other`,
+    );
+    const url = new URL(databases.postgresUrl);
+    url.username = `${databases.name}_other`;
+    url.password = 'other';
+    const selection = { exclude: ['note'], where: `"Card" = 'x'` };
+    try {
+      const ensure = async (): Promise<void> =>
+        (await open(selection, { url: String(url) })).ensurePublication();
+      const refused = await ensure().catch((error: unknown) => error as WalhouseError);
+      expect(refused).toMatchObject({ kind: 'source_permission' });
+      const [, statement] = /^as the owner of the tables and the publication: (.*)$/.exec(
+        (refused as WalhouseError).fix,
+      )!;
+      await databases.postgres(statement!);
+      await ensure();
+    } finally {
+      await databases.postgres(`drop owned by ${databases.name}_other; drop role ${databases.name}_other`);
+    }
+  });
+
+  it('is what the progress of its snapshot is estimated by', async () => {
+    await databases.postgres(
+      `create table t (id int primary key, v int); insert into t select i, i from generate_series(1, 1000) i; analyze t`,
+    );
+    const selections = { 'public.t': { where: 'id <= 10' } };
+    const prepared = await prepare(databases, 'pgoutput', ['public.t'], { selections });
+    try {
+      const estimate = await prepared.snapshot.estimateRows(prepared.relations[0]!);
+      expect(estimate).toBeGreaterThan(0);
+      expect(estimate).toBeLessThan(100);
+    } finally {
+      await prepared.dispose();
+    }
   });
 
   it('of a partitioned table is that of all its partitions', async () => {
