@@ -278,4 +278,36 @@ describe.each(DECODERS)('columns and rows that are selected, with %s', (decoder)
     expect(Number(odd!.rows)).toBeGreaterThan(0);
     expect(scenario.walhouse.output).not.toContain(SECRET);
   });
+
+  it.runIf(decoder === 'pgoutput')(
+    'are told by walhouse check where they cannot be, each with its fix',
+    async () => {
+      scenario.walhouse.configure({
+        tables: {
+          'public.orders': { exclude: ['secrett'] },
+          'public.tenants': { exclude: ['id'] },
+          'public.hidden': { where: "regoin = 'FR'" },
+          'public.labels': { where: 's > d' },
+          'public.listed': { where: "v = 'x'" },
+          'public.odd': { where: 'id > 0' },
+        },
+      });
+      const { code, stdout } = await cli(['check', '--json', '--config', scenario.walhouse.configPath]);
+      expect(code).toBe(1);
+      const { checks } = JSON.parse(stdout) as {
+        checks: { name: string; ok: boolean; fix: string | null }[];
+      };
+      const fixes = Object.fromEntries(
+        checks.filter(({ name }) => name.startsWith('table ')).map(({ name, fix }) => [name.slice(13), fix]),
+      );
+      expect(fixes).toEqual({
+        orders: 'write secret',
+        tenants: 'remove id from exclude',
+        hidden: 'write region instead of regoin',
+        labels: expect.stringContaining('as in SQL') as unknown,
+        listed: 'alter table "public"."listed" replica identity full',
+        odd: null,
+      });
+    },
+  );
 });
