@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startClickHouse, type LocalClickHouse } from '../../src/dev/servers/clickhouse.js';
+import { startPostgres, type LocalPostgres } from '../../src/dev/servers/postgres.js';
 import { Scenario } from '../support/scenario.js';
 
 /** Fits an idle ClickHouse with these few rows, and little more. */
@@ -57,10 +58,13 @@ class SmallDisk {
 describe('while ClickHouse cannot take rows', () => {
   const disk = new SmallDisk();
   let server: LocalClickHouse;
+  /** Nobody else writes to it, so that positions in its WAL are ours. */
+  let source: LocalPostgres;
   let scenario: Scenario;
   let next = 1_000;
 
   beforeAll(async () => {
+    source = await startPostgres({ log: () => undefined, settings: { fsync: 'off' } });
     server = await start();
     scenario = await Scenario.open('sink_limits', {
       schema: `create table kept (id int primary key, v text); alter table kept replica identity full;
@@ -68,6 +72,7 @@ describe('while ClickHouse cannot take rows', () => {
         insert into kept select i, 'v' || i from generate_series(1, 100) i;
         insert into plain select i, 'v' || i from generate_series(1, 100) i;`,
       tables: { 'public.kept': { history: true }, 'public.plain': {} },
+      postgres: source.url,
       clickhouse: server.url,
     });
     await scenario.walhouse.start();
@@ -76,6 +81,7 @@ describe('while ClickHouse cannot take rows', () => {
   afterAll(async () => {
     await scenario?.close();
     await server?.close();
+    await source?.close();
     disk.close();
   });
 
