@@ -252,6 +252,8 @@ export class Marts {
     await this.#server.longCommand(
       `insert into ${qualified(database, target)} ${row.as_select}`,
       `filling ${target} of mart "${mart.name}"`,
+      // Landing may still hold versions whose tombstone is gone already, since what came after it has the same sort key there.
+      { final: 1 },
     );
   }
 

@@ -75,8 +75,8 @@ export class Server {
   }
 
   /** A statement whose time grows with the table. */
-  async longCommand(query: string, doing: string): Promise<void> {
-    await this.#command(query, doing, LONGEST_MS, BLOCK_BY_BLOCK);
+  async longCommand(query: string, doing: string, settings: ClickHouseSettings = {}): Promise<void> {
+    await this.#command(query, doing, LONGEST_MS, { ...BLOCK_BY_BLOCK, ...settings });
   }
 
   async rows<T>(
