@@ -8,6 +8,7 @@ import { comment } from './landing.js';
 import { COMMITTED_AT, IS_DELETED, SYNCED_AT, VERSION } from './names.js';
 import type { Missing, TablePlan } from './plan.js';
 import type { Server } from './server.js';
+import { versionsName } from './versions.js';
 
 /** What is remembered of a landing table that was altered, until its next new copy. JSON. */
 interface Altered {
@@ -55,7 +56,8 @@ export async function prepareAlteration(
   const former = before.definition.columns;
   if (!(await hasColumns(server, landing, plan.name, former, doing)))
     return { reason: 'its table in ClickHouse is not what it was left as' };
-  if (await hasRemains(server, landing, plan.name, add, doing))
+  const tables = plan.history ? [plan.name, versionsName(plan)] : [plan.name];
+  if (await hasRemains(server, landing, tables, add, doing))
     return { reason: 'values of a dropped column of that name have not been removed yet' };
   const altered: Altered = {
     since: formatLsn(applied),
@@ -153,15 +155,15 @@ async function hasColumns(
 async function hasRemains(
   server: Server,
   landing: string,
-  table: string,
+  tables: readonly string[],
   add: readonly Addition[],
   doing: string,
 ): Promise<boolean> {
   const rows = await server.rows<object>(
-    `select 1 from system.parts_columns where database = {landing:String} and table = {table:String}
+    `select 1 from system.parts_columns where database = {landing:String} and table in {tables:Array(String)}
         and column in {names:Array(String)} limit 1`,
     doing,
-    { landing, table, names: add.map(({ name }) => name) },
+    { landing, tables, names: add.map(({ name }) => name) },
   );
   return rows.length > 0;
 }

@@ -1,4 +1,7 @@
+import { snapshotVersion } from '../pipeline/version.js';
+import type { Lsn } from '../pipeline/lsn.js';
 import { DURABLE } from './durability.js';
+import { half } from './history-views.js';
 import { quoteString } from './identifier.js';
 import type { TablePlan } from './plan.js';
 import { isKept, partitionBy, TTL_SETTINGS, ttlOf, type Retention } from './retention.js';
@@ -47,11 +50,9 @@ export function auditTable(plan: TablePlan): string {
 /** What people read: every change once, in whatever order they ask for (`order by commit_lsn, ordinal` is the source's). */
 export function auditView(plan: TablePlan): string {
   const retention = plan.retention === null ? null : auditRetention(plan.retention);
-  const half = (shift: string): string =>
-    `if(${shift} = 0, '0', trim(leading '0' from hex(toUInt32(${shift}))))`;
   return [
     `create or replace view ${plan.audit} (`,
-    `  op LowCardinality(String) comment 'c: created, u: updated, d: deleted, r: read by a snapshot, t: the table was truncated',
+    `  op LowCardinality(String) comment 'c: created, u: updated, d: deleted, t: the table was truncated; no changes: r: read by a snapshot, g: the table is read anew, and changes committed since the one before this may be missing',
   key String comment 'The row''s key after the change, a JSON object of texts',
   before Nullable(String) comment 'The row before the change, a JSON object of texts',
   after Nullable(String) comment 'The row after the change, a JSON object of texts',
@@ -66,6 +67,19 @@ export function auditView(plan: TablePlan): string {
     `from ${plan.auditRows} final`,
     ...(retention === null ? [] : [`where ${isKept(retention)}`]),
     `comment ${quoteString(`Every change of ${plan.id}, once`)}`,
+  ].join('\n');
+}
+
+/**
+ * Says that changes may be missing: the table was read anew at C, after its columns changed or what was stored could not be continued.
+ * The rows that were read follow. Nothing is written where the trail begins.
+ */
+export function auditGap(plan: TablePlan, consistentPoint: Lsn, takenAt: string): string {
+  const version = `toUInt128(${quoteString(snapshotVersion(consistentPoint).toString())})`;
+  return [
+    `insert into ${plan.auditRows} (op, key, _version, committed_at, commit_lsn, ordinal, xid)`,
+    `select 'g', '', ${version}, toDateTime64(${quoteString(takenAt)}, 6, 'UTC'), ${consistentPoint - 1n}, 0, 0`,
+    `where exists (select 1 from ${plan.auditRows} where _version < ${version})`,
   ].join('\n');
 }
 

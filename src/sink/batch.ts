@@ -10,6 +10,7 @@ import { quarantinedRow, type QuarantinedRow } from './quarantine.js';
 import type { BufferPool, RowBuffer } from './row-buffer.js';
 import { INCOMPLETE, Stamp, WRITTEN, writeRow, writeTombstone } from './row-encoder.js';
 import { formatMicros } from './times.js';
+import { VersionRows, type VersionOp } from './version-rows.js';
 
 /** One table's part of a batch. */
 export interface TableRows {
@@ -17,12 +18,14 @@ export interface TableRows {
   readonly out: RowBuffer;
   readonly incomplete: IncompleteRow[];
   readonly audit: AuditRows | null;
+  readonly versions: VersionRows | null;
 }
 
 export interface Truncation {
   readonly plan: TablePlan;
   readonly version: string;
   readonly committedAt: string;
+  readonly xid: number;
 }
 
 /**
@@ -53,7 +56,8 @@ export class RowBatch implements Batch {
 
   get bytes(): number {
     let bytes = this.#asideBytes;
-    for (const table of this.#tables.values()) bytes += table.out.at + (table.audit?.out.at ?? 0);
+    for (const table of this.#tables.values())
+      bytes += table.out.at + (table.audit?.out.at ?? 0) + (table.versions?.out.at ?? 0);
     return bytes;
   }
 
@@ -68,7 +72,7 @@ export class RowBatch implements Batch {
 
   insert(relation: Relation, row: Tuple, ordinal: number): void {
     const table = this.#table(relation);
-    this.#write(table, row, null, ordinal);
+    this.#write(table, row, null, ordinal, 'c');
     table.audit?.add('c', null, row, this.#stamp, this.#transaction!, ordinal * 2 + 1);
     this.rows += 1;
   }
@@ -78,10 +82,10 @@ export class RowBatch implements Batch {
     const { plan } = table;
     if (plan.needsFull) requireWhole(plan, old);
     if (old !== null && isMoved(plan, old, row)) {
-      writeTombstone(plan, table.out, old, this.#stamp, ordinal * 2);
+      this.#hide(table, old, ordinal * 2, 'u');
       this.rows += 1;
     }
-    this.#write(table, row, old, ordinal);
+    this.#write(table, row, old, ordinal, 'u');
     table.audit?.add('u', old, row, this.#stamp, this.#transaction!, ordinal * 2 + 1);
     this.rows += 1;
   }
@@ -89,7 +93,7 @@ export class RowBatch implements Batch {
   delete(relation: Relation, old: Tuple, ordinal: number): void {
     const table = this.#table(relation);
     if (table.plan.needsFull) requireWhole(table.plan, old);
-    writeTombstone(table.plan, table.out, old, this.#stamp, ordinal * 2 + 1);
+    this.#hide(table, old, ordinal * 2 + 1, 'd');
     table.audit?.add('d', old, null, this.#stamp, this.#transaction!, ordinal * 2 + 1);
     this.rows += 1;
   }
@@ -101,6 +105,7 @@ export class RowBatch implements Batch {
       plan: table.plan,
       version: this.#stamp.version(ordinal * 2 + 1),
       committedAt: this.#stamp.committedAt.toString(),
+      xid: this.#transaction!.xid,
     };
     table.audit?.add('t', null, null, this.#stamp, this.#transaction!, ordinal * 2 + 1);
     this.rows += 1;
@@ -112,6 +117,7 @@ export class RowBatch implements Batch {
     for (const table of this.#tables.values()) {
       this.#pool.give(table.out);
       if (table.audit !== null) this.#pool.give(table.audit.out);
+      if (table.versions !== null) this.#pool.give(table.versions.out);
     }
     this.#tables.clear();
     this.#lastTable = null;
@@ -125,7 +131,8 @@ export class RowBatch implements Batch {
     let table = this.#tables.get(plan);
     if (table === undefined) {
       const audit = plan.history ? new AuditRows(plan, this.#pool.take()) : null;
-      table = { plan, out: this.#pool.take(), incomplete: [], audit };
+      const versions = plan.history ? new VersionRows(this.#pool.take()) : null;
+      table = { plan, out: this.#pool.take(), incomplete: [], audit, versions };
       this.#tables.set(plan, table);
     }
     this.#lastRelation = relation;
@@ -133,20 +140,31 @@ export class RowBatch implements Batch {
     return table;
   }
 
-  #write(table: TableRows, row: Tuple, old: Tuple | null, ordinal: number): void {
+  /** Writes a tombstone; whether there was anything to hide. */
+  #hide({ plan, out, versions }: TableRows, image: Tuple, step: number, op: VersionOp): boolean {
+    const from = out.at;
+    const written = writeTombstone(plan, out, image, this.#stamp, step);
+    versions?.copy(out, from, op, this.#transaction!.xid);
+    return written;
+  }
+
+  #write(table: TableRows, row: Tuple, old: Tuple | null, ordinal: number, op: 'c' | 'u'): void {
     const { plan, out } = table;
     const from = out.at;
     const step = ordinal * 2 + 1;
     const holes = this.#holes;
     holes.length = 0;
     const result = writeRow(plan, out, row, old, this.#stamp, step, holes);
-    if (result === WRITTEN) return;
+    if (result === WRITTEN) {
+      table.versions?.copy(out, from, op, this.#transaction!.xid);
+      return;
+    }
     if (result === INCOMPLETE) {
       this.#asideBytes += 4 * (out.at - from);
       const fields = takeBack(out, from);
       const otherwise = this.#refused(plan, row, old, holes[0]!, 'missing', step);
       const lookup = encodedKey(plan, hasKey(plan, old) ? old : row);
-      if (lookup === null) this.#quarantine(plan, out, otherwise, row, old, step);
+      if (lookup === null) this.#quarantine(table, otherwise, row, old, step);
       else {
         const version = BigInt(this.#stamp.version(step));
         table.incomplete.push({ fields, holes: [...holes], lookup, version, otherwise });
@@ -154,22 +172,15 @@ export class RowBatch implements Batch {
       return;
     }
     const why = row.start[result]! < 0 ? 'null' : 'value';
-    this.#quarantine(plan, out, this.#refused(plan, row, old, result, why, step), row, old, step);
+    this.#quarantine(table, this.#refused(plan, row, old, result, why, step), row, old, step);
   }
 
   /** Puts a row aside, and hides the version it replaces: that one is not current any more. */
-  #quarantine(
-    plan: TablePlan,
-    out: RowBuffer,
-    refused: QuarantinedRow,
-    row: Tuple,
-    old: Tuple | null,
-    step: number,
-  ): void {
+  #quarantine(table: TableRows, refused: QuarantinedRow, row: Tuple, old: Tuple | null, step: number): void {
     this.quarantined.push(refused);
     this.#asideBytes += refused.row.length + refused.key.length;
-    const image = hasKey(plan, old) ? old : row;
-    if (writeTombstone(plan, out, image, this.#stamp, step)) this.rows += 1;
+    const image = hasKey(table.plan, old) ? old : row;
+    if (this.#hide(table, image, step, 'q')) this.rows += 1;
   }
 
   #refused(

@@ -11,6 +11,8 @@ export interface Definition {
   readonly frame: string;
   /** Only some columns or rows of the table are selected. */
   readonly selected: boolean;
+  /** Its changes and versions have been kept since it was copied. */
+  readonly history?: boolean;
 }
 
 export interface DefinedColumn {
@@ -51,6 +53,7 @@ export function definitionOf(plan: TablePlan): Definition {
     })),
     frame: `${landingFrame(plan)}\nwhere ${relation.selection?.where ?? 'true'}`,
     selected: relation.selection !== undefined,
+    ...(plan.history ? { history: true } : {}),
   };
 }
 
@@ -83,6 +86,7 @@ export function stepBetween(before: Defined, after: Defined): Step {
   if (then.oid !== now.oid) return resync('it was dropped and made again');
   if (then.frame !== now.frame)
     return resync('its key, its retention, its condition or its settings are others');
+  if (now.history === true && then.history !== true) return resync('its history is kept from now on');
   if (then.selected !== now.selected) return resync('what is selected of it is something else');
   if (JSON.stringify(then.columns) === JSON.stringify(now.columns)) return { kind: 'same' };
   const kept: DefinedColumn[] = [];

@@ -6,11 +6,16 @@ export const VERSION = '_version';
 export const IS_DELETED = '_is_deleted';
 export const COMMITTED_AT = '_committed_at';
 export const SYNCED_AT = '_synced_at';
+/** Columns that the versions of a table with history have besides these. */
+export const OP = '_op';
+export const XID = '_xid';
 const OWN_COLUMNS: readonly string[] = [VERSION, IS_DELETED, COMMITTED_AT, SYNCED_AT];
 
 /** Tables that start so are Walhouse's own. */
 const OWN_TABLES = '_walhouse';
 export const AUDIT_PREFIX = '_walhouse_audit_';
+export const VERSIONS_PREFIX = '_walhouse_versions_';
+export const NEXT_VERSIONS_PREFIX = '_walhouse_next_versions_';
 
 export interface Databases {
   /** What people query. */
@@ -28,6 +33,11 @@ export function tableName(schema: string, name: string): string {
   return schema === 'public' ? name : `${schema}_${name}`;
 }
 
+/** The views that a table with history has besides its own. */
+export function historyNames(name: string): { readonly at: string; readonly life: string } {
+  return { at: `${name}_at`, life: `${name}_history` };
+}
+
 /**
  * Which source tables have which names in ClickHouse, so that no two ever share one.
  * Throws `table_name_collision` where a name is taken, ours, or has a column that would hide one of ours.
@@ -35,11 +45,15 @@ export function tableName(schema: string, name: string): string {
 export class Names {
   readonly #owners = new Map<string, string>();
 
-  claim(relation: Pick<Relation, 'schema' | 'name' | 'id' | 'columns'>): string {
+  claim(relation: Pick<Relation, 'schema' | 'name' | 'id' | 'columns'>, history = false): string {
     const name = tableName(relation.schema, relation.name);
     this.reserve(name, relation.id);
+    if (history)
+      for (const view of Object.values(historyNames(name)))
+        this.reserve(view, `the history of ${relation.id}`);
+    const own = history ? [...OWN_COLUMNS, OP, XID] : OWN_COLUMNS;
     for (const column of relation.columns) {
-      if (!OWN_COLUMNS.includes(column.name)) continue;
+      if (!own.includes(column.name)) continue;
       throw collision(
         `${relation.id} has a column "${column.name}", which is the name of a column that Walhouse adds.`,
         'A row could not keep both.',

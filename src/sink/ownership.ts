@@ -151,8 +151,13 @@ export class Ownership {
 
   /** Two tables or views change places. */
   async exchange(one: string, other: string, doing: string): Promise<void> {
-    const [a, b] = this.#guards(this.#epoch);
-    await this.#server.define(`exchange tables ${a} and ${b}, ${one} and ${other}`, doing);
+    await this.exchangeAll([[one, other]], doing);
+  }
+
+  /** The same with several pairs, in one statement. */
+  async exchangeAll(pairs: readonly (readonly [string, string])[], doing: string): Promise<void> {
+    const all = [this.#guards(this.#epoch), ...pairs].map(([one, other]) => `${one} and ${other}`);
+    await this.#server.define(`exchange tables ${all.join(', ')}`, doing);
   }
 
   async rename(from: string, to: string, doing: string): Promise<void> {

@@ -3,7 +3,7 @@ import type { Relation } from '../pipeline/relation.js';
 import { absentColumn, copyToo } from './absent-column.js';
 import { ARRAY_GROWTH } from './array-encoder.js';
 import { qualified, quoteName } from './identifier.js';
-import { AUDIT_PREFIX, COMMITTED_AT, IS_DELETED, VERSION, type Databases } from './names.js';
+import { AUDIT_PREFIX, COMMITTED_AT, IS_DELETED, VERSION, VERSIONS_PREFIX, type Databases } from './names.js';
 import { retentionColumn, type Retention } from './retention.js';
 import { requireMapping } from './type-override.js';
 import { storedType, type StoredType } from './types.js';
@@ -36,6 +36,8 @@ export interface TablePlan {
   readonly audit: string;
   /** The table behind the audit view. */
   readonly auditRows: string;
+  /** Where a table with history keeps every version of its rows, as landing would. */
+  readonly versions: string;
   readonly columns: readonly PlannedColumn[];
   /** How often longer than Postgres's text a row may become. */
   readonly growth: number;
@@ -102,6 +104,7 @@ export function planTable(relation: Relation, options: PlanOptions): TablePlan {
     view: qualified(databases.views, name),
     audit: qualified(databases.audit, name),
     auditRows: qualified(databases.landing, `${AUDIT_PREFIX}${name}`),
+    versions: qualified(databases.landing, `${VERSIONS_PREFIX}${name}`),
     columns,
     missingBytes: 0,
     growth: stored.some(({ base }) => base.startsWith('Array(')) ? ARRAY_GROWTH : 2,

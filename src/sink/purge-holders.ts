@@ -1,13 +1,20 @@
 import { WalhouseError } from '../pipeline/errors.js';
 import { quoteString } from './identifier.js';
 import { NEXT_PREFIX } from './mart-stage.js';
-import { AUDIT_PREFIX, tableName, VERSION, type Databases } from './names.js';
+import {
+  AUDIT_PREFIX,
+  NEXT_VERSIONS_PREFIX,
+  tableName,
+  VERSION,
+  VERSIONS_PREFIX,
+  type Databases,
+} from './names.js';
 import type { TableName } from './purge-parts.js';
 import { QUARANTINE_TABLE } from './quarantine.js';
 import type { Server } from './server.js';
 
 /** How a table in ClickHouse came to hold rows of a source table. */
-export type HolderKind = 'landing' | 'stage' | 'audit' | 'mart' | 'quarantine';
+export type HolderKind = 'landing' | 'stage' | 'versions' | 'audit' | 'mart' | 'quarantine';
 
 /** A table in ClickHouse that holds versions of rows of a source table. */
 export interface Holder extends TableName {
@@ -28,7 +35,7 @@ interface TableRow {
 }
 
 /**
- * Finds every table that holds rows of a source table: landing, its stage, the trail of changes, the quarantine, and each table that a
+ * Finds every table that holds rows of a source table: landing, its stage, its versions, the trail of changes, the quarantine, and each table that a
  * materialized view fills from one of these, whosever it is and however many stand between.
  */
 export async function findHolders(
@@ -47,6 +54,8 @@ export async function findHolders(
   const wanted: (TableName & { kind: HolderKind })[] = [
     { kind: 'landing', database: landing, name },
     { kind: 'stage', database: landing, name: `${NEXT_PREFIX}${name}` },
+    { kind: 'versions', database: landing, name: `${VERSIONS_PREFIX}${name}` },
+    { kind: 'versions', database: landing, name: `${NEXT_VERSIONS_PREFIX}${name}` },
     { kind: 'audit', database: landing, name: `${AUDIT_PREFIX}${name}` },
     { kind: 'quarantine', database: landing, name: QUARANTINE_TABLE },
   ];

@@ -137,6 +137,7 @@ function pastRetention(
   switch (holder.kind) {
     case 'landing':
     case 'stage':
+    case 'versions':
       return doomed(isPast(retention, moment));
     case 'audit':
       return doomed(isPast(auditRetention(retention), moment));

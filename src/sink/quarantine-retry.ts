@@ -165,6 +165,13 @@ class Retry {
         out.written(),
         `putting rows of ${plan.id} back`,
       );
+      if (plan.history)
+        await this.#server.insert(
+          plan.versions,
+          plan.insertColumns,
+          out.written(),
+          `putting rows of ${plan.id} back into its history`,
+        );
     }
     await this.#remove(done);
   }

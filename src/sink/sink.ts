@@ -26,11 +26,12 @@ import { ErasePositions } from './erase-positions.js';
 import { quoteName, quoteString } from './identifier.js';
 import { definitionOf, parseDefinition, stepBetween } from './evolution.js';
 import { complete } from './incomplete.js';
-import { hideBelow, tableView } from './landing.js';
+import { atView, lifeView } from './history-views.js';
+import { hideBelow, landingTable, tableView } from './landing.js';
 import { objectsOf, parseMart, type MartFiles } from './mart-files.js';
 import type { MartStage } from './mart-stage.js';
 import { Marts } from './marts.js';
-import { databasesFor, Names, type Databases } from './names.js';
+import { databasesFor, historyNames, Names, type Databases } from './names.js';
 import { isNotThere, Ownership } from './ownership.js';
 import { RepairRows } from './repair-rows.js';
 import { planTable, type ColumnOptions, type TablePlan } from './plan.js';
@@ -42,6 +43,8 @@ import { SnapshotRows } from './snapshot-rows.js';
 import { Stage, nextName, obsoleteBelow } from './stage.js';
 import { StoredTables, type KnownTable } from './stored-tables.js';
 import { formatMicros } from './times.js';
+import { versionColumns } from './version-rows.js';
+import { endBelow, nextVersionsName, rememberColumns, versionsFit, versionsTable } from './versions.js';
 import { atLeast, VERSION_MIN } from './version.js';
 
 export interface SinkTable {
@@ -190,7 +193,8 @@ class ClickHouseSink implements Sink {
     const plan = this.#plan(relation);
     if (this.#stages.get(plan.id)?.stage.relation !== relation) await this.openStage(relation, false);
     const { stage } = this.#stages.get(plan.id)!;
-    return this.#snapshotRows(stage.staged, consistentPoint, 0);
+    // Whose changes went on being recorded need not be told where it stands.
+    return this.#snapshotRows(stage.staged, consistentPoint, 0, !stage.live, stage.takenAt);
   }
 
   copyOf(relation: Relation): number {
@@ -202,7 +206,7 @@ class ClickHouseSink implements Sink {
     return new RepairRows({
       plan,
       server: this.#server,
-      rows: await this.#snapshotRows(plan, consistentPoint, 1),
+      rows: await this.#snapshotRows(plan, consistentPoint, 1, true),
       martImages: (keys) => this.#marts.images(plan, keys),
     });
   }
@@ -222,6 +226,7 @@ class ClickHouseSink implements Sink {
     this.#begins(plan.id);
     stage.filled = true;
     await stage.settle(this.#server, this.#pool, this.#quarantine, consistentPoint);
+    await stage.settleHistory(this.#server, this.#databases, consistentPoint);
     const definition = JSON.stringify(definitionOf(plan));
     const next = await this.#identity(nextName(plan));
     const snapshotLsn = consistentPoint;
@@ -234,7 +239,18 @@ class ClickHouseSink implements Sink {
     await this.#marts.switchStages(marts);
     failpoint('between_switches');
     const there = await this.#identity(plan.name);
-    if (there === null) await this.#ownership.rename(stage.staged.landing, plan.landing, doing);
+    if (plan.history && !stage.live) {
+      // Both at once: what they hold belongs together.
+      if (there === null) await this.#server.define(landingTable(plan), doing);
+      await this.#server.define(versionsTable(plan), doing);
+      await this.#ownership.exchangeAll(
+        [
+          [stage.staged.landing, plan.landing],
+          [stage.staged.versions, plan.versions],
+        ],
+        doing,
+      );
+    } else if (there === null) await this.#ownership.rename(stage.staged.landing, plan.landing, doing);
     else await this.#ownership.exchange(stage.staged.landing, plan.landing, doing);
     // From here on batches go to the readers' name alone.
     this.#stages.delete(plan.id);
@@ -251,7 +267,7 @@ class ClickHouseSink implements Sink {
       switchingTo: '',
       altered: '',
     });
-    await this.#ownership.drop(this.#databases.landing, nextName(plan), doing);
+    await this.#dropCopies(plan, doing);
     await this.#marts.dropStages(marts);
   }
 
@@ -268,12 +284,16 @@ class ClickHouseSink implements Sink {
     const { plan, altered } = fitted;
     this.#plans.set(relation, plan);
     const doing = `altering ${plan.id}`;
-    if (fitted.first !== null) await this.#ownership.alter(plan.landing, fitted.first, doing);
+    const tables = plan.history ? [plan.landing, plan.versions] : [plan.landing];
+    for (const table of tables)
+      if (fitted.first !== null) await this.#ownership.alter(table, fitted.first, doing);
     failpoint('while_altering');
     const rebuilt = await this.#show(plan);
     // What is left of a dropped column goes part by part, after merges that are under way.
-    if (fitted.last !== null)
-      await this.#ownership.alter(plan.landing, fitted.last, doing, { alter_sync: '0' });
+    for (const table of tables)
+      if (fitted.last !== null) await this.#ownership.alter(table, fitted.last, doing, { alter_sync: '0' });
+    if (plan.history && (fitted.first ?? fitted.last) !== null)
+      await this.#ownership.alter(plan.versions, rememberColumns(plan), doing);
     const definition = JSON.stringify(definitionOf(plan));
     const stamp = relation.stamp ?? '';
     if (known.definition !== definition || known.stamp !== stamp || known.altered !== altered)
@@ -298,6 +318,8 @@ class ClickHouseSink implements Sink {
     if (definition === null) return null;
     const after = { definition: definitionOf(plan), stamp: plan.relation.stamp ?? '' };
     let step = stepBetween({ definition, stamp: known.stamp }, after);
+    if (step.kind === 'same' && plan.history && !(await versionsFit(this.#server, this.#databases, plan)))
+      step = { kind: 'resync', reason: 'its table of versions is not what it was left as' };
     if (step.kind === 'same') {
       const { altered } = known;
       return { plan: resume(plan, altered, moment.applied).plan, altered, first: null, last: null };
@@ -368,6 +390,12 @@ class ClickHouseSink implements Sink {
       const { plan, version, committedAt } = batch.truncation;
       this.#begins(plan.id);
       failpoint('before_truncate');
+      const { xid } = batch.truncation;
+      for (const copy of this.#versionsOf(plan))
+        await this.#server.longCommand(
+          endBelow(copy, { version, committedAt, op: 't', xid }),
+          `truncating the history of ${plan.id}`,
+        );
       for (const copy of this.#copies(plan))
         await this.#server.longCommand(hideBelow(copy, version, committedAt), `truncating ${plan.id}`);
       this.#stages.get(plan.id)?.stage.truncated();
@@ -387,12 +415,14 @@ class ClickHouseSink implements Sink {
     return Promise.resolve();
   }
 
-  async #storeTable(batch: RowBatch, { plan, out, incomplete, audit }: TableRows): Promise<void> {
+  async #storeTable(batch: RowBatch, { plan, out, incomplete, audit, versions }: TableRows): Promise<void> {
     const stage = this.#stages.get(plan.id)?.stage;
     if (incomplete.length > 0) {
       if (stage !== undefined && !stage.live) stage.postpone(incomplete);
       else if (stage !== undefined || this.#complete.has(plan.id)) {
+        const from = out.at;
         const refused = await complete(plan, out, incomplete, this.#server);
+        versions?.copyAll(out, from, 'u');
         batch.quarantined.push(...refused);
         await this.#quarantine.add(refused);
       }
@@ -402,6 +432,9 @@ class ClickHouseSink implements Sink {
     const doing = `storing rows of ${plan.id}`;
     if (audit !== null && audit.out.rows > 0)
       await this.#server.insert(plan.auditRows, AUDIT_COLUMNS, audit.out.written(), doing);
+    if (versions !== null && versions.out.rows > 0)
+      for (const copy of this.#versionsOf(plan))
+        await this.#server.insert(copy.versions, versionColumns(plan), versions.out.written(), doing);
     if (out.rows === 0) return;
     for (const { landing } of this.#copies(plan))
       await this.#server.insert(landing, plan.insertColumns, out.written(), doing);
@@ -412,7 +445,13 @@ class ClickHouseSink implements Sink {
     this.#lives.set(id, ++this.#lastLife);
   }
 
-  async #snapshotRows(plan: TablePlan, consistentPoint: Lsn, step: number): Promise<SnapshotRows> {
+  async #snapshotRows(
+    plan: TablePlan,
+    consistentPoint: Lsn,
+    step: number,
+    recorded: boolean,
+    takenAt = formatMicros(BigInt(Date.now()) * 1000n),
+  ): Promise<SnapshotRows> {
     const { retention } = plan;
     const cut = retention === null ? undefined : { ...retention, moment: await nowOf(this.#server) };
     return new SnapshotRows({
@@ -421,7 +460,8 @@ class ClickHouseSink implements Sink {
       quarantine: this.#quarantine,
       pool: this.#pool,
       consistentPoint,
-      takenAt: formatMicros(BigInt(Date.now()) * 1000n),
+      takenAt,
+      recorded,
       step,
       cut,
     });
@@ -435,16 +475,24 @@ class ClickHouseSink implements Sink {
     return stage.live ? [plan, stage.staged] : [stage.staged];
   }
 
+  /** Where its history goes: a live stage has none of its own. */
+  #versionsOf(plan: TablePlan): TablePlan[] {
+    return plan.history ? this.#copies(plan).slice(0, 1) : [];
+  }
+
+  /** Drops what stood beside the copies that people read. */
+  async #dropCopies(plan: TablePlan, doing: string): Promise<void> {
+    const { landing } = this.#databases;
+    await this.#ownership.drop(landing, nextName(plan), doing);
+    if (plan.history) await this.#ownership.drop(landing, nextVersionsName(plan), doing);
+  }
+
   async #dropStage(id: string): Promise<void> {
     const before = this.#stages.get(id);
     if (before === undefined) return;
     this.#stages.delete(id);
     await this.#marts.dropStages(before.marts);
-    await this.#ownership.drop(
-      this.#databases.landing,
-      nextName(before.stage.plan),
-      `dropping a copy of ${id} that was not finished`,
-    );
+    await this.#dropCopies(before.stage.plan, `dropping a copy of ${id} that was not finished`);
   }
 
   /** A switch that was cut off has happened once the readers' table is the new copy; otherwise it begins again. */
@@ -459,12 +507,7 @@ class ClickHouseSink implements Sink {
         ? { state: 'streaming', definition, switchingTo: '', altered: '' }
         : { state: known.definition === '' ? 'snapshotting' : 'resync', switchingTo: '' },
     );
-    if (done)
-      await this.#ownership.drop(
-        this.#databases.landing,
-        nextName(plan),
-        `dropping the former copy of ${plan.id}`,
-      );
+    if (done) await this.#dropCopies(plan, `dropping the former copy of ${plan.id}`);
     return settled;
   }
 
@@ -496,6 +539,12 @@ class ClickHouseSink implements Sink {
       (view) => tableView({ ...plan, view }),
       doing,
     );
+    if (plan.history) {
+      const { views } = this.#databases;
+      const { at, life } = historyNames(plan.name);
+      await this.#ownership.replaceView(views, at, (view) => atView(plan, view), doing);
+      await this.#ownership.replaceView(views, life, (view) => lifeView(plan, view), doing);
+    }
     this.#complete.set(plan.id, plan);
     // Two tables may be complete at the same moment, and a mart over both is made once.
     const made = this.#making.then(() => this.#marts.ensure(this.#complete));
@@ -509,7 +558,7 @@ class ClickHouseSink implements Sink {
     const table = this.#options.tables.get(relation.id);
     const plan = planTable(relation, {
       databases: this.#databases,
-      name: this.#names.claim(relation),
+      name: this.#names.claim(relation, table?.history ?? false),
       retention: table?.retention ?? null,
       history: table?.history ?? false,
       martColumns: this.#marts.tracked(relation.id),

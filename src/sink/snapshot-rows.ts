@@ -12,6 +12,7 @@ import type { RowBuffer } from './row-buffer.js';
 import { type BufferPool } from './row-buffer.js';
 import { Stamp, WRITTEN, writeRow } from './row-encoder.js';
 import type { Server } from './server.js';
+import { versionColumns, VersionRows } from './version-rows.js';
 
 /** An insert goes when this much has gathered. */
 const FLUSH_BYTES = 16 * 1024 * 1024;
@@ -34,6 +35,8 @@ export class SnapshotRows implements SnapshotWriter {
   readonly #step: number;
   #out: RowBuffer;
   #audit: AuditRows | null;
+  #versions: VersionRows | null;
+  readonly #recorded: boolean;
   #refused: QuarantinedRow[] = [];
   #flushing: Promise<void> = Promise.resolve();
   readonly #holes: number[] = [];
@@ -48,6 +51,8 @@ export class SnapshotRows implements SnapshotWriter {
     takenAt: string;
     step?: number;
     cut?: RetentionCut | undefined;
+    /** Whether the trail and the history, where the table has them, are told what was read. */
+    recorded: boolean;
   }) {
     this.#plan = parts.plan;
     this.cut = parts.cut;
@@ -58,53 +63,73 @@ export class SnapshotRows implements SnapshotWriter {
     this.#takenAt = parts.takenAt;
     this.#step = parts.step ?? 0;
     this.#stamp = new Stamp(snapshotVersion(parts.consistentPoint) / STEPS_PER_COMMIT, parts.takenAt);
+    this.#recorded = parts.recorded && parts.plan.history;
     this.#out = this.#pool.take();
     this.#audit = this.#openAudit();
+    this.#versions = this.#openVersions();
   }
 
   add(row: Tuple): void {
     this.#holes.length = 0;
     const from = this.#out.at;
     const result = writeRow(this.#plan, this.#out, row, null, this.#stamp, this.#step, this.#holes);
-    if (result !== WRITTEN) this.#refuse(row, result, from);
+    if (result === WRITTEN) this.#versions?.copy(this.#out, from, 'r', 0);
+    else this.#refuse(row, result, from);
     this.#audit?.add('r', null, row, this.#stamp, { commitLsn: this.#consistentPoint - 1n, xid: 0 }, 1);
     this.rows += 1;
   }
 
   /** A tombstone at step 0 over an image that landing or a mart holds: its fields as TabSeparated has them, one character a byte. */
   hide(fields: readonly string[]): void {
+    const from = this.#out.at;
     append(this.#out, [...fields, this.#stamp.version(0), '1', this.#takenAt]);
+    this.#versions?.copy(this.#out, from, 'r', 0);
   }
 
   get bytes(): number {
-    return this.#out.at + (this.#audit?.out.at ?? 0);
+    return this.#out.at + (this.#audit?.out.at ?? 0) + (this.#versions?.out.at ?? 0);
   }
 
   async flush(force: boolean): Promise<void> {
     if (!force && this.bytes < FLUSH_BYTES && this.#refused.length < FLUSH_QUARANTINED) return;
     const out = this.#out;
     const audit = this.#audit;
+    const versions = this.#versions;
     const refused = this.#refused;
     this.#out = this.#pool.take();
     this.#audit = this.#openAudit();
+    this.#versions = this.#openVersions();
     this.#refused = [];
     const before = this.#flushing;
-    const mine = before.then(() => this.#store(out, audit, refused));
+    const mine = before.then(() => this.#store(out, audit, versions, refused));
     // A failure is thrown at who flushed; whoever comes next must not run past it.
     this.#flushing = mine;
     mine.catch(() => {});
     await mine;
   }
 
-  async #store(out: RowBuffer, audit: AuditRows | null, refused: readonly QuarantinedRow[]): Promise<void> {
+  async #store(
+    out: RowBuffer,
+    audit: AuditRows | null,
+    versions: VersionRows | null,
+    refused: readonly QuarantinedRow[],
+  ): Promise<void> {
     const doing = `storing the snapshot of ${this.#plan.id}`;
     if (out.rows > 0)
       await this.#server.insert(this.#plan.landing, this.#plan.insertColumns, out.written(), doing);
     if (audit !== null && audit.out.rows > 0)
       await this.#server.insert(this.#plan.auditRows, AUDIT_COLUMNS, audit.out.written(), doing);
+    if (versions !== null && versions.out.rows > 0)
+      await this.#server.insert(
+        this.#plan.versions,
+        versionColumns(this.#plan),
+        versions.out.written(),
+        doing,
+      );
     await this.#quarantine.add(refused);
     this.#pool.give(out);
     if (audit !== null) this.#pool.give(audit.out);
+    if (versions !== null) this.#pool.give(versions.out);
   }
 
   #refuse(row: Tuple, result: number, from: number): void {
@@ -125,6 +150,10 @@ export class SnapshotRows implements SnapshotWriter {
   }
 
   #openAudit(): AuditRows | null {
-    return this.#plan.history ? new AuditRows(this.#plan, this.#pool.take()) : null;
+    return this.#recorded ? new AuditRows(this.#plan, this.#pool.take()) : null;
+  }
+
+  #openVersions(): VersionRows | null {
+    return this.#recorded ? new VersionRows(this.#pool.take()) : null;
   }
 }

@@ -7,11 +7,13 @@ import { hideBelow, landingTable } from './landing.js';
 import { NEXT_PREFIX } from './mart-stage.js';
 import type { Databases } from './names.js';
 import type { Ownership } from './ownership.js';
+import { auditGap } from './audit.js';
 import type { TablePlan } from './plan.js';
 import type { Quarantine } from './quarantine.js';
 import type { BufferPool } from './row-buffer.js';
 import type { Server } from './server.js';
 import { formatMicros } from './times.js';
+import { carryOver, endUnread, nextVersionsName, now, versionsTable, withNextVersions } from './versions.js';
 
 /** Rows that wait for values which the snapshot has yet to bring. */
 const PENDING_MAX = 50_000;
@@ -32,12 +34,16 @@ export class Stage {
   /** All rows of the snapshot have been stored. */
   filled = false;
   spoilt = false;
+  /** When its snapshot was taken, by our clock. */
+  takenAt = now();
   pending: IncompleteRow[] = [];
 
   constructor(relation: Relation, plan: TablePlan, databases: Databases, live: boolean) {
     this.relation = relation;
     this.plan = plan;
-    this.staged = { ...plan, landing: qualified(databases.landing, nextName(plan)) };
+    const staged = { ...plan, landing: qualified(databases.landing, nextName(plan)) };
+    // A live table's history goes on; another one is put together anew from what it was.
+    this.staged = live ? staged : withNextVersions(staged, databases);
     this.live = live;
   }
 
@@ -46,6 +52,19 @@ export class Stage {
     await ownership.drop(landing, nextName(this.plan), doing);
     await server.define(landingTable(this.staged), doing);
     await ownership.fence(this.staged.landing, doing);
+    if (!this.plan.history || this.live) return;
+    await ownership.drop(landing, nextVersionsName(this.plan), doing);
+    await server.define(versionsTable(this.staged), doing);
+    await ownership.fence(this.staged.versions, doing);
+  }
+
+  /** Completes the history of the new copy: what was, and that rows which the snapshot has not are gone. */
+  async settleHistory(server: Server, databases: Databases, consistentPoint: Lsn): Promise<void> {
+    if (!this.plan.history || this.live) return;
+    await carryOver(server, databases, this.plan);
+    const doing = `finishing the history of ${this.plan.id}`;
+    await server.longCommand(endUnread(this.staged, consistentPoint, this.takenAt), doing);
+    await server.longCommand(auditGap(this.plan, consistentPoint, this.takenAt), doing);
   }
 
   /**
