@@ -11,7 +11,7 @@ import { Scenario } from '../support/scenario.js';
 const SCHEMA = readFileSync(new URL('../../postgres/payments.sql', import.meta.url), 'utf8');
 const MERCHANTS = [1n, 2n, 3n, 4n, 5n];
 const PAYMENTS = 15_000;
-const POLL = { timeout: 30_000, interval: 100 };
+const POLL = { timeout: 60_000, interval: 100 };
 /** More than are repaired one by one. */
 const MANY = 10_500;
 

@@ -1,4 +1,5 @@
 import type { ClickHouseClient } from '@clickhouse/client';
+import type { Client } from 'pg';
 import { WalhouseError } from '../../pipeline/errors.js';
 import { lsnFrom, type Lsn } from '../../pipeline/lsn.js';
 import type { Relation } from '../../pipeline/relation.js';
@@ -61,17 +62,18 @@ export async function verify(options: VerifyOptions): Promise<Verified> {
     if (relation !== null)
       sources.set(landingName(id), { id, relation, retention: options.tables.get(id)?.retention });
   }
+  const wal = new EndOfWal(options.sourceUrl);
   const marts = await verifyMarts({
     ...options,
     sources,
-    position: () => endOfWal(options.sourceUrl),
+    position: () => wal.ask(),
     applied: async (position, ids) => {
       const status = await options.applied(position);
       for (const id of ids) refuseIncomplete(id, status);
     },
     onProgress: (mart) =>
       options.onProgress?.({ table: `mart ${mart}`, step: 'reading', done: 0, secondsLeft: null }),
-  });
+  }).finally(() => wal.close());
   return verifiedOf(tables, marts, seconds(performance.now() - startedAt));
 }
 
@@ -97,15 +99,31 @@ function landingName(id: string): string {
   return tableName(id.slice(0, dot), id.slice(dot + 1));
 }
 
-async function endOfWal(sourceUrl: string): Promise<Lsn> {
-  const client = await connect(sourceUrl, 'sql');
-  try {
-    const { rows } = await client.query<{ lsn: string }>(
-      `select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end)::text as lsn`,
-    );
-    return lsnFrom(rows[0]!.lsn);
-  } finally {
-    destroy(client);
+/** The end of the source's WAL, over one connection that is opened when it is first asked for. */
+class EndOfWal {
+  readonly #sourceUrl: string;
+  #client: Client | null = null;
+
+  constructor(sourceUrl: string) {
+    this.#sourceUrl = sourceUrl;
+  }
+
+  async ask(): Promise<Lsn> {
+    try {
+      this.#client ??= await connect(this.#sourceUrl, 'sql');
+      const { rows } = await this.#client.query<{ lsn: string }>(
+        `select (case when pg_is_in_recovery() then pg_last_wal_replay_lsn() else pg_current_wal_insert_lsn() end)::text as lsn`,
+      );
+      return lsnFrom(rows[0]!.lsn);
+    } catch (error) {
+      this.close();
+      throw sourceError(error, parseTarget(this.#sourceUrl), 'query');
+    }
+  }
+
+  close(): void {
+    if (this.#client !== null) destroy(this.#client);
+    this.#client = null;
   }
 }
 
