@@ -2,6 +2,7 @@ import type { ClientBase, Pool } from 'pg';
 import type { Log } from '../pipeline/log.js';
 import { lsnFrom, type Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
+import type { SlotHealth } from '../pipeline/slot-health.js';
 import type {
   ChangeStream,
   Evolutions,
@@ -28,10 +29,12 @@ import {
   type ExportedSnapshot,
   type Plugin,
 } from './slot.js';
+import { readSlotHealth } from './slot-health.js';
 import { PostgresSnapshot } from './snapshot.js';
 import { sourceError } from './source-error.js';
 import { PostgresStream } from './stream.js';
 import { survey } from './survey.js';
+import { timelineEnd } from './timeline.js';
 import { takeTurn } from './turn.js';
 
 const SILENT_AFTER_MS = 60_000;
@@ -139,7 +142,7 @@ export class PostgresSource implements Source, PostgresSourceFacts {
       const { version } = this.#server;
       const plugin = this.#plugin ?? (await slotPlugin(this.#pool, slot));
       const found = await this.#withClient(
-        (client) => survey(client, tables, selections, plugin === 'wal2json'),
+        (client) => survey(client, tables, selections, plugin !== 'pgoutput'),
         'begin isolation level repeatable read read only',
       );
       const published = plugin === 'pgoutput' ? publication : null;
@@ -178,6 +181,22 @@ export class PostgresSource implements Source, PostgresSourceFacts {
         ensurePublication(client, publication, relations, version, onDiffering),
       );
       if (done !== 'kept') log.info({ publication, done, tables: relations.length }, 'publication set');
+    });
+  }
+
+  slotHealth(): Promise<SlotHealth | null> {
+    return this.#named(() => readSlotHealth(this.#pool, this.#options.slot));
+  }
+
+  timelineEnd(timeline: number): Promise<Lsn | null> {
+    return this.#named(async () => {
+      const client = await connect(this.#options.url, 'replication');
+      try {
+        const { rows } = await client.query<{ timeline: number | string }>('IDENTIFY_SYSTEM');
+        return await timelineEnd(client, Number(rows[0]!.timeline), timeline);
+      } finally {
+        destroy(client);
+      }
     });
   }
 
@@ -229,6 +248,10 @@ export class PostgresSource implements Source, PostgresSourceFacts {
     });
     this.#streams.add(stream);
     return stream;
+  }
+
+  async endLsn(): Promise<Lsn | null> {
+    return this.#server.inRecovery ? null : this.currentLsn();
   }
 
   currentLsn(): Promise<Lsn> {
