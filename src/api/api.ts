@@ -11,7 +11,7 @@ import { addressOf, requestIdOf, type ApiEnv } from './context.js';
 import { answerFailure, answerUnknown, invalidParts, type RouteName } from './failures.js';
 import { Guard } from './guard.js';
 import type { ApiKey } from './keys.js';
-import { addVerifyMetrics, ApiMetrics } from './metrics.js';
+import { addSlotMetrics, addVerifyMetrics, ApiMetrics } from './metrics.js';
 import type { Positions } from './positions.js';
 import type { RateLimit } from './rate-limit.js';
 import type { RiskReader } from './risk.js';
@@ -80,6 +80,7 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     metrics.queried(lane, lookups, ok),
   );
   const metrics = new ApiMetrics(registry, () => coalescer.waiting);
+  addSlotMetrics(registry, status);
   addVerifyMetrics(registry, status);
   const guard = new Guard({ keys: options.keys, rate: limits.rate, now });
 

@@ -1,5 +1,5 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
-import type { StatusDocument, VerifyStatus } from '../ops/status.js';
+import type { SlotStatus, StatusDocument, VerifyStatus } from '../ops/status.js';
 
 /** The API's own metrics. Labels are bounded: routes as they are written, never addresses or ids. */
 export class ApiMetrics {
@@ -55,6 +55,40 @@ export class ApiMetrics {
     this.#queries.inc({ lane, outcome: ok ? 'ok' : 'failed' });
     this.#sharing.observe({ lane }, lookups);
   }
+}
+
+/** How much WAL the slot holds back, and how much more there may be; no series where that is not known, or has no limit. */
+export function addSlotMetrics(
+  registry: Registry,
+  status: () => StatusDocument | Promise<StatusDocument>,
+): void {
+  const gauge = (name: string, help: string, valueOf: (slot: SlotStatus) => number | null): void => {
+    new Gauge({
+      name,
+      help,
+      registers: [registry],
+      async collect() {
+        this.reset();
+        const { slot } = await status();
+        const value = slot === null ? null : valueOf(slot);
+        if (value === null) this.remove();
+        else this.set(value);
+      },
+    });
+  };
+  gauge(
+    'walhouse_slot_held_bytes',
+    'WAL that Postgres keeps for the replication slot.',
+    ({ held_bytes: held }) => held,
+  );
+  gauge(
+    'walhouse_slot_headroom_bytes',
+    'WAL that may still be written before the replication slot is in danger.',
+    ({ headroom_bytes: headroom }) => headroom,
+  );
+  gauge('walhouse_slot_endangered', '1 while somebody should act before the slot is lost.', ({ warning }) =>
+    warning === null ? 0 : 1,
+  );
 }
 
 /** What the comparison in the background found, by table; as many series as tables are configured. */

@@ -263,6 +263,18 @@ const TableStatus = z
   })
   .openapi('TableStatus');
 
+const SlotStatus = z
+  .object({
+    held_bytes: z.number().int(),
+    headroom_bytes: z.number().int().nullable(),
+    wal_status: z.string(),
+    warning: ErrorParts.nullable(),
+  })
+  .openapi('SlotStatus', {
+    description:
+      'WAL that Postgres keeps for the replication slot, and how much more there may be before it is in danger (null: no limit).',
+  });
+
 const InstanceState = z.enum([...STATES, 'api_only']);
 
 export const Status = z
@@ -277,6 +289,7 @@ export const Status = z
     source_lsn: lsn.nullable(),
     lag_bytes: z.number().int().nullable(),
     lag_ms: z.number().int().nullable(),
+    slot: SlotStatus.nullable(),
     tables: z.record(z.string(), TableStatus),
     error: ErrorParts.nullable(),
     retry_at: timestamp.nullable(),

@@ -6,7 +6,7 @@ import { parseKeys } from '../api/keys.js';
 import { notTheWriter } from '../api/failures.js';
 import { serveApi } from '../api/serve.js';
 import { positionsOf } from '../ops/positions.js';
-import { SourceSightings } from '../ops/source-sightings.js';
+import { SourceWatch } from '../ops/source-watch.js';
 import type { StatusDocument } from '../ops/status.js';
 import { statusOf } from '../ops/status-of.js';
 import { StoredPositions } from '../ops/stored-positions.js';
@@ -72,10 +72,11 @@ export async function startService(
     sink: { stored: () => sink.stored(), loadTables: () => sink.loadTables() },
     log,
   });
-  const sightings = new SourceSightings({
+  const watch = new SourceWatch({
     openSource: () => connect(current)(),
     progress: stored.progress,
-    isWanted: () => replicator === null || replicator.state === 'standby',
+    slotName: () => current.source.slot,
+    isStreaming: () => replicator?.attached === true,
     log,
   });
   const configured = (): readonly string[] => Object.keys(current.tables);
@@ -90,7 +91,14 @@ export async function startService(
     throw notTheWriter(replicator === null ? 'api_only' : 'standby', stored.owner?.instance ?? null);
   };
   const status = (): StatusDocument =>
-    statusOf({ replicator, stored, sink, tables: configured(), verified: background?.results });
+    statusOf({
+      replicator,
+      stored,
+      sink,
+      source: watch,
+      tables: configured(),
+      verified: background?.results,
+    });
   const compare = (): RunningVerify | null =>
     replicator === null ? null : backgroundVerify(current, replicator, status, log);
   let background = compare();
@@ -123,14 +131,14 @@ export async function startService(
   );
   log.info({ url: server.url }, 'the API listens');
   stored.start();
-  sightings.start();
+  watch.start();
   background?.start();
   const reading = new AbortController();
   const running = replicator === null ? untilAborted(reading.signal) : replicator.run();
   const finished = running.finally(async () => {
     await server.close();
     await background?.close();
-    await sightings.close();
+    await watch.close();
     await stored.close();
     await sink.close();
     await client.close();

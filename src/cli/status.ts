@@ -36,7 +36,9 @@ export async function status(
   else process.stdout.write(statusText(document));
   const tables = Object.values(document.tables);
   const well =
-    document.state === 'streaming' && document.error === null && tables.every((t) => t.state === 'streaming');
+    (document.state === 'streaming' || document.state === 'api_only') &&
+    document.error === null &&
+    tables.every((t) => t.state === 'streaming');
   return well ? 0 : 1;
 }
 
@@ -47,6 +49,7 @@ export function statusText(document: StatusDocument): string {
       document.lag_bytes === null ? '' : ` (${document.lag_bytes.toLocaleString('en')} bytes of WAL)`
     }`,
     `applied ${document.applied_lsn ?? '-'}   confirmed ${document.confirmed_lsn ?? '-'}   source ${document.source_lsn ?? '-'}`,
+    ...slotLines(document.slot),
     '',
   ];
   const width = Math.max(5, ...Object.keys(document.tables).map((id) => id.length));
@@ -63,6 +66,14 @@ export function statusText(document: StatusDocument): string {
   if (document.error !== null) lines.push('', ...errorLines(document.error));
   if (document.retry_at !== null) lines.push(`tries again at ${document.retry_at}`);
   return `${lines.join('\n')}\n`;
+}
+
+function slotLines(slot: StatusDocument['slot']): string[] {
+  if (slot === null) return [];
+  const { held_bytes: held, headroom_bytes: headroom, warning } = slot;
+  const left = headroom === null ? 'no limit' : `${headroom.toLocaleString('en')} left`;
+  const line = `slot holds back ${held.toLocaleString('en')} bytes of WAL, ${left}`;
+  return warning === null ? [line] : [line, ...errorLines(warning)];
 }
 
 function errorLines(error: { kind: string; what: string; why: string; fix: string }): string[] {

@@ -3,7 +3,8 @@ import { formatLsn, type Lsn } from '../pipeline/lsn.js';
 import type { Replicator } from '../pipeline/replicator.js';
 import type { Sink, StoredState } from '../pipeline/sink.js';
 import { snapshotProgress, type TableReport } from '../pipeline/table-report.js';
-import type { StatusDocument, StatusError, TableStatus, VerifyStatus } from './status.js';
+import type { SourceWatch } from './source-watch.js';
+import type { SlotStatus, StatusDocument, StatusError, TableStatus, VerifyStatus } from './status.js';
 import type { StoredPositions } from './stored-positions.js';
 
 export interface StatusOptions {
@@ -11,6 +12,7 @@ export interface StatusOptions {
   readonly replicator: Replicator | null;
   readonly stored: StoredPositions;
   readonly sink: Sink;
+  readonly source: Pick<SourceWatch, 'slot' | 'warning'>;
   /** As configured. */
   readonly tables: readonly string[];
   /** What the comparison in the background found. */
@@ -33,17 +35,18 @@ const BY_STORED_STATE: Readonly<Record<StoredState, TableStatus['state']>> = {
 export function statusOf(options: StatusOptions, nowMs: number = Date.now()): StatusDocument {
   const { replicator, stored } = options;
   const writer = stored.owner?.instance ?? null;
-  if (replicator === null) return { state: 'api_only', writer, ...statusOfStored(options) };
+  const slot = slotStatus(options.source);
+  if (replicator === null) return { state: 'api_only', writer, slot, ...statusOfStored(options) };
   const { state, waiting } = replicator;
   const retryAt = waiting === null ? null : new Date(waiting.untilMs).toISOString();
   const ofWriting =
     state === 'standby' || (state === 'starting' && replicator.progress.durable === null)
       ? statusOfStored(options)
       : statusOfWriter(options, replicator, nowMs);
-  return { state, writer, ...ofWriting, error: errorStatus(replicator.error), retry_at: retryAt };
+  return { state, writer, slot, ...ofWriting, error: errorStatus(replicator.error), retry_at: retryAt };
 }
 
-type Standing = Omit<StatusDocument, 'state' | 'writer'>;
+type Standing = Omit<StatusDocument, 'state' | 'writer' | 'slot'>;
 
 function statusOfWriter({ sink, verified }: StatusOptions, replicator: Replicator, nowMs: number): Standing {
   const quarantined = sink.quarantined();
@@ -71,6 +74,16 @@ function statusOfStored({ stored, sink, tables: configured }: StatusOptions): St
     };
   }
   return { ...progressOf(stored), tables, error: errorStatus(stored.failure), retry_at: null };
+}
+
+function slotStatus({ slot, warning }: StatusOptions['source']): SlotStatus | null {
+  if (slot === null) return null;
+  return {
+    held_bytes: Number(slot.heldBytes),
+    headroom_bytes: slot.headroomBytes === null ? null : Number(slot.headroomBytes),
+    wal_status: slot.walStatus,
+    warning,
+  };
 }
 
 function progressOf({ progress }: Pick<StoredPositions, 'progress'>) {

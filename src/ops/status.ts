@@ -48,6 +48,18 @@ export interface TableStatus {
   readonly verify: VerifyStatus | null;
 }
 
+/** The replication slot, as it was seen within the last seconds. */
+export interface SlotStatus {
+  /** WAL that Postgres keeps for it. */
+  readonly held_bytes: number;
+  /** WAL that may still be written before the slot is in danger; null where max_slot_wal_keep_size sets no limit. */
+  readonly headroom_bytes: number | null;
+  /** As Postgres says: `reserved`, `extended`, `unreserved` or `lost`. */
+  readonly wal_status: string;
+  /** What to do before it is lost; null while all is well. */
+  readonly warning: StatusError | null;
+}
+
 /**
  * How replication stands: `GET /v1/replication` and `walhouse status --json` are this document.
  * Positions are WAL positions as Postgres writes them, null before they are known.
@@ -67,6 +79,8 @@ export interface StatusDocument {
   readonly lag_bytes: number | null;
   /** How long ago what is in ClickHouse was all there was. */
   readonly lag_ms: number | null;
+  /** null where there is none, or the source cannot be asked. */
+  readonly slot: SlotStatus | null;
   readonly tables: Readonly<Record<string, TableStatus>>;
   /** What keeps the whole from going on; null while nothing does. */
   readonly error: StatusError | null;

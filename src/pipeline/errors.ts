@@ -30,6 +30,7 @@ export const ERROR_POLICY = {
   source_unsupported: 'stop',
   source_rejected: 'stop',
   source_cluster_changed: 'stop',
+  source_timeline_forked: 'stop',
   slot_missing: 'stop',
   slot_lost: 'stop',
   slot_ahead: 'stop',

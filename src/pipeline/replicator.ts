@@ -9,10 +9,10 @@ import { formatLsn, type Lsn } from './lsn.js';
 import { Nudge } from './nudge.js';
 import { Progress } from './progress.js';
 import { interrupted, Repairs, type RepairReport } from './repairs.js';
-import { refuseGap, refuseOtherCluster } from './refusals.js';
+import { refuseForkedTimeline, refuseGap, refuseOtherCluster } from './refusals.js';
 import type { Relation } from './relation.js';
 import type { Checkpoint, Sink } from './sink.js';
-import type { Evolution, Since, Source, Turn } from './source.js';
+import type { Evolution, Since, SlotState, Source, Turn } from './source.js';
 import { Stages } from './stages.js';
 import { next, type Event, type State } from './state.js';
 import type { TableReport } from './table-report.js';
@@ -186,8 +186,11 @@ export class Replicator {
    */
   async resync(ids: readonly string[], all: boolean): Promise<void> {
     const { sink } = this.#ends;
+    const beginsAgain = this.#attach === null && all && this.#state === 'stopped';
+    // It may have stopped before it ever wrote.
+    if (beginsAgain) await sink.open();
     await sink.markStale(ids, 'fit');
-    if (this.#attach === null && all && this.#state === 'stopped') await sink.forgetCheckpoint();
+    if (beginsAgain) await sink.forgetCheckpoint();
     if (this.#attach === null) {
       this.#wake.abort();
       return;
@@ -248,7 +251,9 @@ export class Replicator {
       turn = await source.takeTurn();
       if (this.#state === 'standby') this.#move('attempt');
       const identity = await source.identify();
-      refuseOtherCluster((await sink.stored()).checkpoint, identity);
+      const before = (await sink.stored()).checkpoint;
+      refuseOtherCluster(before, identity);
+      await refuseForkedTimeline(source, before, identity);
       await sink.open();
       const checkpoint = await sink.loadCheckpoint();
       refuseOtherCluster(checkpoint, identity);
@@ -356,7 +361,7 @@ export class Replicator {
     this.progress.restart();
     for (const { id } of relations)
       Object.assign(this.#tables.of(id), { state: 'waiting', snapshot: null, exactFrom: null, error: null });
-    const slot = await source.slot();
+    const slot = await this.#usableSlot(source);
     this.#move('needs_snapshot');
     const snapshot = slot === null ? await source.createSlot() : await source.openSnapshot();
     try {
@@ -378,6 +383,18 @@ export class Replicator {
     this.#move('snapshot_done');
     // The stream begins at the slot's position, at or before the snapshot; what it repeats is in it.
     return slot === null ? snapshot.consistentPoint : slot.confirmedLsn;
+  }
+
+  /** Nothing is stored that a lost slot could go on from, so it is in the way of a new one. */
+  async #usableSlot(source: Source): Promise<SlotState | null> {
+    try {
+      return await source.slot();
+    } catch (error) {
+      if (!(error instanceof WalhouseError) || error.kind !== 'slot_lost') throw error;
+      this.#options.log.warn({ kind: error.kind }, `the slot is dropped and made anew: ${error.what}`);
+      await source.dropSlot();
+      return null;
+    }
   }
 
   /** Takes up what an earlier run left. Tables that need a new copy get it once the stream runs. */

@@ -2,6 +2,7 @@ import type { ChangeHandler } from './change.js';
 import type { WalhouseError } from './errors.js';
 import type { Lsn } from './lsn.js';
 import type { Relation } from './relation.js';
+import type { SlotHealth } from './slot-health.js';
 import type { Tuple } from './tuple.js';
 
 /** A stream of changes out of one slot. Made anew for every attempt; never restarted. */
@@ -121,6 +122,12 @@ export interface Source {
    * is told of tables that were not published as they are now: of what changed meanwhile, some may never have been sent.
    */
   ensurePublication(onDiffering?: (ids: readonly string[]) => Promise<void>): Promise<void>;
+  /** What the slot holds back; null when it does not exist. Reads only, and whatever the slot is. */
+  slotHealth(): Promise<SlotHealth | null>;
+  /**
+   * Up to where the WAL of an earlier timeline is in the server's history too; null when that timeline is none of the server's.
+   */
+  timelineEnd(timeline: number): Promise<Lsn | null>;
   /** null when the slot does not exist; a typed error when it exists and cannot be used. */
   slot(): Promise<SlotState | null>;
   /** Creates the slot and hands over the snapshot that goes with it. */
@@ -133,6 +140,8 @@ export interface Source {
    * tables older changes may have other columns.
    */
   openStream(relations: readonly Relation[], since?: Since, evolutions?: Evolutions): ChangeStream;
+  /** As `currentLsn`; null on a standby server, which may not have received yet what another one has. */
+  endLsn(): Promise<Lsn | null>;
   /** The source's current WAL position (flushed). */
   currentLsn(): Promise<Lsn>;
   /** Writes a small logical message, so that an idle source's WAL moves on. */

@@ -1,6 +1,7 @@
 import type { Lsn } from '../pipeline/lsn.js';
 import { DURABLE } from './durability.js';
 import { qualified } from './identifier.js';
+import type { Ownership } from './ownership.js';
 import type { Server } from './server.js';
 
 /**
@@ -27,6 +28,15 @@ export class ErasePositions {
       settings ${DURABLE}
       comment 'Up to where each table was applied when rows of it were erased'`,
       'creating the table of erasures',
+    );
+  }
+
+  /** Forgets them all, where every table is about to be copied anew: positions of another cluster would pass over its changes. */
+  async forget(ownership: Ownership): Promise<void> {
+    await this.#server.command(
+      `alter table ${this.#table} delete where ${ownership.still}`,
+      'forgetting the positions of erasures',
+      { mutations_sync: '1' },
     );
   }
 

@@ -47,7 +47,7 @@ export class Quarantine {
 
   /** Rows by table, as of a moment ago: asking has them counted again in the background. */
   get counts(): ReadonlyMap<string, number> {
-    if (this.#counts.size > 0 && Date.now() - this.#countedAtMs > COUNTS_STALE_MS) {
+    if (Date.now() - this.#countedAtMs > COUNTS_STALE_MS) {
       // What keeps ClickHouse from answering is told by whoever stores rows.
       this.#count().catch(() => {});
     }

@@ -364,6 +364,7 @@ class ClickHouseSink implements Sink {
 
   async forgetCheckpoint(): Promise<void> {
     await this.#checkpoints.forget(this.#ownership.epoch);
+    await this.#erased.forget(this.#ownership);
     // Those who have just read it may still ask at it; what they ask of is about to be replaced.
     await sleep(QUESTION_MS);
   }

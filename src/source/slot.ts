@@ -2,7 +2,7 @@ import type { ClientBase, Pool } from 'pg';
 import { WalhouseError } from '../pipeline/errors.js';
 import { formatLsn, lsnFrom, type Lsn } from '../pipeline/lsn.js';
 import type { SlotState } from '../pipeline/source.js';
-import { quoteName, quoteText, type Target } from './connection.js';
+import { quoteName, type Target } from './connection.js';
 
 export type Plugin = 'wal2json' | 'pgoutput';
 
@@ -75,7 +75,7 @@ export async function readSlot(
     throw new WalhouseError('slot_lost', {
       what: `replication slot "${slot}" on ${at} is lost${reason === null ? '' : ` (${reason})`}.`,
       why: `Changes since ${state.confirmed_flush_lsn ?? 'its creation'} can no longer be read.`,
-      fix: `select pg_drop_replication_slot(${quoteText(slot)}), then walhouse resync --all; and raise max_slot_wal_keep_size`,
+      fix: 'walhouse resync --all; and raise max_slot_wal_keep_size',
     });
   }
   return {

@@ -73,7 +73,8 @@ function byMessage(message: string, { host }: Target, doing: Doing): Described |
       fix: 'correct user and password in source.url',
     };
   }
-  if (/terminated|not queryable|connection error|read timeout/i.test(message)) return disconnected(host, message);
+  if (/terminated|not queryable|connection error|read timeout/i.test(message))
+    return disconnected(host, message);
   return null;
 }
 

@@ -132,6 +132,7 @@ export const STATUS: StatusDocument = {
   source_lsn: '0/16B3790',
   lag_bytes: 72,
   lag_ms: 38,
+  slot: { held_bytes: 4_096, headroom_bytes: null, wal_status: 'reserved', warning: null },
   tables: {
     'public.payments': {
       state: 'streaming',

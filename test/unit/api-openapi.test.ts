@@ -109,6 +109,7 @@ describe('/openapi.json', () => {
         'source_lsn',
         'lag_bytes',
         'lag_ms',
+        'slot',
         'tables',
         'error',
         'retry_at',
