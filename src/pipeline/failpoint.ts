@@ -18,6 +18,7 @@ export const FAILPOINTS = [
   'before_view',
   'before_mart',
   'while_altering',
+  'shown_aside',
 ] as const;
 export type Failpoint = (typeof FAILPOINTS)[number];
 

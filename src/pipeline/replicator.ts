@@ -259,7 +259,7 @@ export class Replicator {
       refuseOtherCluster(checkpoint, identity);
       const survey = await source.survey();
       const seen = await source.currentLsn();
-      const relations = this.#tables.followable(survey, sink, checkpoint !== null);
+      const relations = await this.#tables.followable(survey, sink, checkpoint !== null);
       await source.ensurePublication((ids) => sink.markStale(ids, 'unfit'));
       const rebuilt: TableReport[] = [];
       const appliedLsn =

@@ -1,4 +1,5 @@
 import type { TransactionStart } from './change.js';
+import type { WalhouseError } from './errors.js';
 import type { Lsn } from './lsn.js';
 import type { Relation } from './relation.js';
 import type { Evolution, RetentionCut, SourceIdentity } from './source.js';
@@ -134,6 +135,8 @@ export interface Sink {
   loadTables(): Promise<readonly StoredTable[]>;
   /** Refuses, before anything is made on either side, tables that it could not keep as they are configured. */
   check(relations: readonly Relation[]): void;
+  /** Tables whose names somebody else's tables or views have in ClickHouse, by id; nothing of theirs is ever replaced. */
+  taken(relations: readonly Relation[]): Promise<ReadonlyMap<string, WalhouseError>>;
   /**
    * Makes an empty stage: a copy of the table, and of the marts over it, beside those that people read. Batches stored from now on
    * fill it too; with `live` they go on into the readers' copy, else that stays as it is.

@@ -75,9 +75,10 @@ export class TableReports {
    * is snapshotted anew once it can be followed again. That may be all of them: the slot still moves on, and the catalog is looked at.
    * Reports of tables that are not configured any more are dropped.
    */
-  followable(survey: Survey, sink: Sink, isolate: boolean): readonly Relation[] {
-    const problems = new Map(survey.problems);
+  async followable(survey: Survey, sink: Sink, isolate: boolean): Promise<readonly Relation[]> {
+    const problems = new Map([...survey.problems, ...(await sink.taken(survey.relations))]);
     const relations = survey.relations.filter((relation) => {
+      if (problems.has(relation.id)) return false;
       try {
         sink.check([relation]);
         return true;

@@ -2,10 +2,10 @@ import type { ClickHouseClient } from '@clickhouse/client';
 import { failedWith, passed, refused, warned, type Finding } from '../pipeline/finding.js';
 import type { Checkpoint } from '../pipeline/sink.js';
 import { Checkpoints } from './checkpoint.js';
-import { qualified, quoteName } from './identifier.js';
-import { databasesFor, tableName, type Databases } from './names.js';
+import { quoteName } from './identifier.js';
+import { databasesFor, type Databases } from './names.js';
 import { Server } from './server.js';
-import { StoredTables } from './stored-tables.js';
+import { takenNames } from './taken-names.js';
 import { atLeast, VERSION_MIN } from './version.js';
 
 export interface SinkCheckOptions {
@@ -134,30 +134,14 @@ async function checkNames(
   databases: Databases,
   tables: SinkCheckOptions['tables'],
 ): Promise<Finding[]> {
-  const objects = await server.rows<{ database: string; name: string }>(
-    'select database, name from system.tables where database in {databases:Array(String)}',
-    'looking for the names of tables',
-    { databases: [databases.views, databases.landing] },
+  const taken = await takenNames(server, databases, tables);
+  const findings = [...taken].map(([id, object]) =>
+    refused(
+      `name of ${id}`,
+      `${object} is there already, and not made for this table`,
+      'choose another sink.database, or move that table away',
+    ),
   );
-  const taken = new Set(objects.map(({ database, name }) => `${database}.${name}`));
-  const hasOwn = taken.has(`${databases.landing}._walhouse_tables`);
-  const stored = hasOwn ? await new StoredTables(server, databases.landing).load() : [];
-  const ours = new Set(stored.map(({ id }) => id));
-  const findings: Finding[] = [];
-  for (const table of tables) {
-    if (ours.has(table.id)) continue;
-    const name = tableName(table.schema, table.name);
-    for (const database of [databases.views, databases.landing]) {
-      if (!taken.has(`${database}.${name}`)) continue;
-      findings.push(
-        refused(
-          `name of ${table.id}`,
-          `${qualified(database, name)} is there already, and not made for this table`,
-          'choose another sink.database, or move that table away',
-        ),
-      );
-    }
-  }
   if (findings.length === 0) findings.push(passed('names', `${tables.length} free or Walhouse's own`));
   return findings;
 }

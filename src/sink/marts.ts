@@ -11,6 +11,7 @@ import type { TablePlan } from './plan.js';
 import { martImages, type MartImage } from './mart-images.js';
 import { readsLanding, stageOf, NEXT_PREFIX, type MartStage } from './mart-stage.js';
 import type { Server } from './server.js';
+import { nameTaken, takenObjects } from './taken-names.js';
 
 export { loadMarts, type MartFiles } from './mart-files.js';
 
@@ -78,6 +79,7 @@ export class Marts {
       'creating the table of marts',
     );
     await this.#dropUnwanted();
+    await this.#refuseTaken();
   }
 
   /** Refuses a table whose columns a mart could not work with, before anything is made. */
@@ -223,6 +225,17 @@ export class Marts {
     }
   }
 
+  /** What somebody else has made under a mart's names must not be dropped to make room. */
+  async #refuseTaken(): Promise<void> {
+    const ours = new Set([...(await this.#load()).values()].flatMap(({ objects }) => objects));
+    for (const mart of this.#marts) {
+      const names = objectsOf(mart).filter((name) => !ours.has(name));
+      const [object] =
+        names.length === 0 ? [] : await takenObjects(this.#server, this.#databases.views, names);
+      if (object !== undefined) throw nameTaken(`mart "${mart.name}"`, object);
+    }
+  }
+
   async #build(mart: Mart, hash: string): Promise<void> {
     const startedAtMs = Date.now();
     for (const statement of mart.statements) {
@@ -259,7 +272,8 @@ export class Marts {
 
   async #drop(mart: Mart, before: KeptMart | undefined): Promise<void> {
     const objects = new Set([...(before?.objects ?? []), ...objectsOf(mart)]);
-    if (before !== undefined) await this.#save(mart.name, '', [...objects]);
+    // First of all, so that what is made until it is complete is known as ours.
+    await this.#save(mart.name, '', [...objects]);
     await this.#dropObjects(mart.name, [...objects]);
   }
 

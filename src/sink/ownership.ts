@@ -50,6 +50,8 @@ export class Ownership {
   /** Kept until there is another; 0, below every claim, before the first. */
   #epoch = 0;
   #isFenced = false;
+  /** As they were made in this epoch, by name. */
+  readonly #views = new Map<string, string>();
 
   /**
    * `instance`: how people find this process, e.g. `db1:4711 http://127.0.0.1:8080`. `token` tells owners apart; who has another's goes
@@ -109,6 +111,7 @@ export class Ownership {
     );
     if (this.#isFenced && !(await this.lost())) return;
     this.#isFenced = false;
+    this.#views.clear();
     const epoch = await this.#next();
     await this.#fenceOff(epoch);
     this.#epoch = epoch;
@@ -171,7 +174,7 @@ export class Ownership {
     if (!(await this.exists(database, name))) return;
     const gone = qualified(this.#databases.landing, `${GONE_PREFIX}${randomUUID()}`);
     await this.rename(qualified(database, name), gone, doing);
-    await this.#server.define(`drop table ${gone} sync`, doing);
+    this.#remove(gone, doing);
   }
 
   /** Makes a view, in the place of the one that is there. `define` gives the statement that makes it under another name. */
@@ -182,12 +185,27 @@ export class Ownership {
     doing: string,
   ): Promise<void> {
     const view = qualified(database, name);
+    const statement = define('');
+    if (this.#views.get(view) === statement && (await this.exists(database, name))) return;
     const made = qualified(this.#databases.landing, `${GONE_PREFIX}${randomUUID()}`);
     await this.#server.define(define(made), doing);
     failpoint('before_view');
-    if (!(await this.exists(database, name))) return this.rename(made, view, doing);
-    await this.exchange(made, view, doing);
-    await this.#server.define(`drop table ${made} sync`, doing);
+    if (await this.exists(database, name)) {
+      await this.exchange(made, view, doing);
+      this.#remove(made, doing);
+    } else await this.rename(made, view, doing);
+    this.#views.set(view, statement);
+  }
+
+  /**
+   * Has it removed from the disk, without waiting: that takes until those have finished who read it, and nobody else can
+   * find it any more.
+   */
+  #remove(gone: string, doing: string): void {
+    this.#server.define(`drop table ${gone} sync`, doing).catch((error: unknown) => {
+      // The next owner drops what is left.
+      this.#log.debug({ err: error }, 'dropping what was replaced failed');
+    });
   }
 
   async exists(database: string, name: string): Promise<boolean> {

@@ -12,6 +12,7 @@ import {
 import type { TableName } from './purge-parts.js';
 import { QUARANTINE_TABLE } from './quarantine.js';
 import type { Server } from './server.js';
+import { asidesOf } from './stage.js';
 
 /** How a table in ClickHouse came to hold rows of a source table. */
 export type HolderKind = 'landing' | 'stage' | 'versions' | 'audit' | 'mart' | 'quarantine';
@@ -58,6 +59,10 @@ export async function findHolders(
     { kind: 'versions', database: landing, name: `${NEXT_VERSIONS_PREFIX}${name}` },
     { kind: 'audit', database: landing, name: `${AUDIT_PREFIX}${name}` },
     { kind: 'quarantine', database: landing, name: QUARANTINE_TABLE },
+    ...asidesOf(
+      all.flatMap((table) => (table.database === landing ? [table.name] : [])),
+      { name },
+    ).map((aside) => ({ kind: 'stage' as const, database: landing, name: aside })),
   ];
   const found = wanted.filter((table) => all.some((known) => isSame(known, table)));
   // Marts may be filled from marts, so each that is found is looked at in its turn.

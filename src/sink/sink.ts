@@ -23,7 +23,7 @@ import { RowBatch, type TableRows } from './batch.js';
 import { Checkpoints } from './checkpoint.js';
 import { nowOf } from './clock.js';
 import { ErasePositions } from './erase-positions.js';
-import { quoteName, quoteString } from './identifier.js';
+import { qualified, quoteName, quoteString } from './identifier.js';
 import { definitionOf, parseDefinition, stepBetween } from './evolution.js';
 import { complete } from './incomplete.js';
 import { atView, lifeView } from './history-views.js';
@@ -40,8 +40,9 @@ import type { Retention } from './retention.js';
 import { BufferPool } from './row-buffer.js';
 import { Server } from './server.js';
 import { SnapshotRows } from './snapshot-rows.js';
-import { Stage, nextName, obsoleteBelow } from './stage.js';
+import { asideName, asidesOf, Stage, nextName, obsoleteBelow } from './stage.js';
 import { StoredTables, type KnownTable } from './stored-tables.js';
+import { nameTaken, takenNames } from './taken-names.js';
 import { formatMicros } from './times.js';
 import { versionColumns } from './version-rows.js';
 import { endBelow, nextVersionsName, rememberColumns, versionsFit, versionsTable } from './versions.js';
@@ -96,6 +97,8 @@ class ClickHouseSink implements Sink {
   readonly #pool = new BufferPool();
   /** By relation as it was attached or snapshotted. */
   readonly #plans = new Map<Relation, TablePlan>();
+  /** Tables whose views have been looked after since the process began. */
+  readonly #shown = new Set<string>();
   readonly #complete = new Map<string, TablePlan>();
   #making: Promise<unknown> = Promise.resolve();
   /** See `copyOf`. */
@@ -166,6 +169,17 @@ class ClickHouseSink implements Sink {
 
   check(relations: readonly Relation[]): void {
     for (const relation of relations) this.#plan(relation);
+  }
+
+  async taken(relations: readonly Relation[]): Promise<ReadonlyMap<string, WalhouseError>> {
+    const tables = relations.map(({ schema, name, id }) => ({
+      schema,
+      name,
+      id,
+      history: this.#options.tables.get(id)?.history ?? false,
+    }));
+    const names = await takenNames(this.#server, this.#databases, tables);
+    return new Map([...names].map(([id, object]) => [id, nameTaken(id, object, id)]));
   }
 
   async openStage(relation: Relation, live: boolean): Promise<void> {
@@ -239,6 +253,8 @@ class ClickHouseSink implements Sink {
     await this.#marts.switchStages(marts);
     failpoint('between_switches');
     const there = await this.#identity(plan.name);
+    if (there !== null && !stage.live) await this.#showAside(stage, doing);
+    failpoint('shown_aside');
     if (plan.history && !stage.live) {
       // Both at once: what they hold belongs together.
       if (there === null) await this.#server.define(landingTable(plan), doing);
@@ -268,7 +284,36 @@ class ClickHouseSink implements Sink {
       altered: '',
     });
     await this.#dropCopies(plan, doing);
+    await this.#dropAsides(plan);
     await this.#marts.dropStages(marts);
+  }
+
+  /**
+   * Lets people's view read a copy of the new table, which shares its parts, while that takes the old one's name: a view with the
+   * columns of the one could not read the other.
+   */
+  async #showAside({ plan, staged }: Stage, doing: string): Promise<void> {
+    const landing = qualified(this.#databases.landing, asideName(plan));
+    await this.#server.define(`create table ${landing} clone as ${staged.landing}`, doing);
+    await this.#ownership.replaceView(
+      this.#databases.views,
+      plan.name,
+      (view) => tableView({ ...plan, landing, view }),
+      doing,
+    );
+  }
+
+  /** Once people's view reads the table itself again. One may be left of a switch that was cut off. */
+  async #dropAsides(plan: TablePlan): Promise<void> {
+    const doing = `dropping what was shown of ${plan.id} for a moment`;
+    const { landing } = this.#databases;
+    const rows = await this.#server.rows<{ name: string }>(
+      'select name from system.tables where database = {landing:String}',
+      doing,
+      { landing },
+    );
+    const names = rows.map(({ name }) => name);
+    for (const name of asidesOf(names, plan)) await this.#ownership.drop(landing, name, doing);
   }
 
   async attach(relation: Relation, moment: Moment): Promise<Attached> {
@@ -287,7 +332,7 @@ class ClickHouseSink implements Sink {
     const tables = plan.history ? [plan.landing, plan.versions] : [plan.landing];
     for (const table of tables)
       if (fitted.first !== null) await this.#ownership.alter(table, fitted.first, doing);
-    failpoint('while_altering');
+    if ((fitted.first ?? fitted.last) !== null) failpoint('while_altering');
     const rebuilt = await this.#show(plan);
     // What is left of a dropped column goes part by part, after merges that are under way.
     for (const table of tables)
@@ -296,6 +341,8 @@ class ClickHouseSink implements Sink {
       await this.#ownership.alter(plan.versions, rememberColumns(plan), doing);
     const definition = JSON.stringify(definitionOf(plan));
     const stamp = relation.stamp ?? '';
+    if (!this.#shown.has(plan.id)) await this.#dropAsides(plan);
+    this.#shown.add(plan.id);
     if (known.definition !== definition || known.stamp !== stamp || known.altered !== altered)
       await this.#stored.update(plan.id, { definition, stamp, altered });
     const { since, evolution } = resume(plan, altered, moment.applied);

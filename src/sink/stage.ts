@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import type { Relation } from '../pipeline/relation.js';
 import { snapshotVersion } from '../pipeline/version.js';
 import type { Lsn } from '../pipeline/lsn.js';
@@ -119,6 +120,21 @@ export class Stage {
 /** What a table's stage is called in the landing database. */
 export function nextName(plan: TablePlan): string {
   return `${NEXT_PREFIX}${plan.name}`;
+}
+
+const ASIDE_PREFIX = '_walhouse_shown_';
+
+/** A name for what people read while tables change places; the table's own cannot be read in two forms at once. */
+export function asideName(plan: Pick<TablePlan, 'name'>): string {
+  return `${ASIDE_PREFIX}${randomUUID()}_${plan.name}`;
+}
+
+/** Which of these tables of the landing database are such of that table. */
+export function asidesOf(names: readonly string[], plan: Pick<TablePlan, 'name'>): string[] {
+  const length = asideName(plan).length;
+  return names.filter(
+    (name) => name.startsWith(ASIDE_PREFIX) && name.endsWith(`_${plan.name}`) && name.length === length,
+  );
 }
 
 /** What a snapshot taken at `consistentPoint` makes obsolete has versions below this. */

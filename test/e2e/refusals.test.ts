@@ -119,6 +119,18 @@ describe('walhouse run refuses, with the fix to type,', () => {
     );
   });
 
+  it('a table whose name somebody else has in ClickHouse', async () => {
+    const { clickhouseDatabase: database } = databases;
+    await databases.clickhouse(`create database if not exists ${database}`);
+    await databases.clickhouse(`create view ${database}.good as select 42 as kept`);
+    expectRefused(await refused(await config({})), 'table_name_collision', /`?good`? is there already/);
+    expect(await databases.clickhouse(`select * from ${database}.good`)).toEqual([{ kept: 42 }]);
+    expect(
+      await databases.postgres(`select from pg_replication_slots where slot_name = '${databases.name}'`),
+    ).toEqual([]);
+    await databases.clickhouse(`drop view ${database}.good`);
+  });
+
   it('a view', async () => {
     expectRefused(await refused(await config({ tables: { 'public.looked_at': {} } })), 'table_unsupported');
   });

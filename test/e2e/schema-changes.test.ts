@@ -1,10 +1,11 @@
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { landingIdentities, settled } from '../support/followed.js';
+import { landingIdentities, readOn, settled } from '../support/followed.js';
 import { type Decoder, Scenario } from '../support/scenario.js';
 
 /** What is done to a table; `{t}` stands for it. */
 interface Case {
   readonly name: string;
+  readonly when: readonly ('live' | 'stopped')[];
   readonly title: string;
   readonly sql: string;
   /** Whether ClickHouse's table is altered in place (or needs nothing), or copied anew. */
@@ -12,9 +13,16 @@ interface Case {
 }
 
 const CASES: readonly Case[] = [
-  { name: 'added', title: 'a new column', sql: 'alter table {t} add colour text', how: 'in place' },
+  {
+    name: 'added',
+    when: ['live', 'stopped'],
+    title: 'a new column',
+    sql: 'alter table {t} add colour text',
+    how: 'in place',
+  },
   {
     name: 'given',
+    when: ['live', 'stopped'],
     title: 'new columns with constant defaults of many types',
     sql: `alter table {t} add a int4 not null default 7, add b text default E'it''s\\t\\\\ a\\n"tab" 😀', add c numeric(12,3) not null default 1.500,
             add d timestamptz default '2026-01-02 03:04:05.678901+02', add e date not null default '1999-12-31', add f bool default true,
@@ -26,57 +34,84 @@ const CASES: readonly Case[] = [
   },
   {
     name: 'doubtful',
+    when: ['live'],
     title: 'new columns whose constants ClickHouse would not show exactly',
     sql: `alter table {t} add a float8 not null default '-0', add b float8 not null default 'NaN', add c bytea default '\\xff00'`,
     how: 'anew',
   },
   {
     name: 'computed',
+    when: ['stopped'],
     title: 'a new column with a volatile default',
     sql: 'alter table {t} add token uuid default gen_random_uuid()',
     how: 'anew',
   },
-  { name: 'dropped', title: 'a column less', sql: 'alter table {t} drop qty', how: 'in place' },
+  {
+    name: 'dropped',
+    when: ['stopped'],
+    title: 'a column less',
+    sql: 'alter table {t} drop qty',
+    how: 'in place',
+  },
   {
     name: 'thinned',
+    when: ['live'],
     title: 'several columns less',
     sql: 'alter table {t} drop price, drop name',
     how: 'in place',
   },
-  { name: 'renamed', title: 'a renamed column', sql: 'alter table {t} rename qty to quantity', how: 'anew' },
+  {
+    name: 'renamed',
+    when: ['live'],
+    title: 'a renamed column',
+    sql: 'alter table {t} rename qty to quantity',
+    how: 'anew',
+  },
   {
     name: 'swapped',
+    when: ['stopped'],
     title: 'columns that change names',
     sql: `alter table {t} add qty2 int4; alter table {t} rename qty to t; alter table {t} rename qty2 to qty; alter table {t} rename t to qty2`,
     how: 'anew',
   },
   {
     name: 'replaced',
+    when: ['stopped'],
     title: 'a column that is dropped and made again under its name',
     sql: 'alter table {t} drop qty; alter table {t} add qty int4',
     how: 'anew',
   },
   {
     name: 'exchanged',
+    when: ['stopped'],
     title: 'a column dropped and another one added at once',
     sql: 'alter table {t} drop qty, add late int4 default 5',
     how: 'anew',
   },
-  { name: 'widened', title: 'a wider type', sql: 'alter table {t} alter qty type int8', how: 'anew' },
+  {
+    name: 'widened',
+    when: ['live'],
+    title: 'a wider type',
+    sql: 'alter table {t} alter qty type int8',
+    how: 'anew',
+  },
   {
     name: 'longer',
-    title: 'a wider type that ClickHouse has no other type for',
-    sql: 'alter table {t} alter short type varchar(20); alter table {t} alter short type text',
+    when: ['live'],
+    title: 'a wider type that ClickHouse has no other type for, and a new label',
+    sql: `alter table {t} alter short type varchar(20); alter table {t} alter short type text; alter type mood add value 'splendid'`,
     how: 'in place',
   },
   {
     name: 'rewritten',
+    when: ['stopped'],
     title: 'rows rewritten without a change of type',
     sql: 'alter table {t} alter name type text using upper(name)',
     how: 'anew',
   },
   {
     name: 'among',
+    when: ['live', 'stopped'],
     title: 'a new column among changes of rows in one transaction',
     sql: `begin; insert into {t} (id, name) values (9001, 'before'), (9002, 'before'), (9003, 'before'); update {t} set name = 'older' where id < 5;
           delete from {t} where id = 9003; update {t} set id = 9004 where id = 9002;
@@ -86,6 +121,7 @@ const CASES: readonly Case[] = [
   },
   {
     name: 'between',
+    when: ['live', 'stopped'],
     title: 'a column dropped among changes of rows in one transaction',
     sql: `begin; insert into {t} (id, name, qty) values (9001, 'before', 1); update {t} set qty = 2 where id < 5; alter table {t} drop qty;
           update {t} set name = 'after' where id < 3; commit`,
@@ -93,36 +129,35 @@ const CASES: readonly Case[] = [
   },
   {
     name: 'passing',
+    when: ['stopped'],
     title: 'a column that came and went',
     sql: 'alter table {t} add t int4; update {t} set t = 1; alter table {t} drop t',
     how: 'anew',
   },
   {
-    name: 'enum',
-    title: 'a new label, used',
-    sql: `alter type mood add value if not exists 'splendid'; alter table {t} alter feeling set default 'bad'`,
-    how: 'in place',
-  },
-  {
     name: 'packed',
+    when: ['stopped'],
     title: 'a new column in a table that is rewritten by VACUUM FULL',
     sql: 'alter table {t} add colour text default $$red$$; vacuum full {t}',
     how: 'anew',
   },
   {
     name: 'defaults',
+    when: ['live'],
     title: 'other defaults',
     sql: 'alter table {t} alter qty set default 3',
     how: 'in place',
   },
   {
     name: 'remade',
+    when: ['live'],
     title: 'a table that is dropped and made again',
     sql: `drop table {t}; create table {t} (id int8 primary key, name text, qty int4, price numeric(10,2) not null default 0, short varchar(5), feeling mood); alter table {t} replica identity full`,
     how: 'anew',
   },
   {
     name: 'truncated',
+    when: ['live'],
     title: 'a truncate',
     sql: `truncate {t}; insert into {t} (id, name) values (1, 'again')`,
     how: 'in place',
@@ -143,8 +178,8 @@ const decoders: Decoder[] = ['pgoutput', 'wal2json'];
 
 describe.each(decoders)('with %s', (decoder) => {
   const skipped = decoder === 'wal2json' && !inject('servers').hasWal2json;
-  const tables = ['live', 'stopped'].flatMap((when) =>
-    CASES.map((one) => ({ ...one, table: `${when}_${one.name}`, when })),
+  const tables = CASES.flatMap((one) =>
+    one.when.map((when) => ({ ...one, table: `${when}_${one.name}`, when })),
   );
   let scenario: Scenario;
   let copies = new Map<string, string>();
@@ -196,8 +231,10 @@ describe.each(decoders)('with %s', (decoder) => {
 
   it('changes are followed as they come', async (context) => {
     if (skipped) context.skip();
+    const reading = readOn(scenario, ['live_added', 'live_thinned', 'live_renamed']);
     await change('live');
     await settled(scenario);
+    expect(await reading.end()).toEqual([]);
   });
 
   it('changes while nobody looked are followed, and what was written before them is not read with the new columns', async (context) => {
@@ -230,5 +267,42 @@ describe.each(decoders)('with %s', (decoder) => {
     await scenario.deliverAgain();
     await settled(scenario);
     expect(await landingIdentities(scenario)).toEqual(copies);
+  });
+});
+
+describe('a process that dies while columns change', () => {
+  let scenario: Scenario;
+  beforeAll(async () => {
+    scenario = await Scenario.open('schema_kills', {
+      schema: `create type mood as enum ('bad', 'fine'); ${['added', 'dropped', 'renamed'].map((table) => schema(table, 'default')).join('\n')}`,
+      tables: { 'public.added': {}, 'public.dropped': {}, 'public.renamed': {} },
+      decoder: 'pgoutput',
+    });
+    await scenario.walhouse.start();
+    await scenario.applied();
+  });
+  afterAll(() => scenario.close());
+
+  it('people read on, and what was begun is finished or begun again', async () => {
+    expect(await scenario.walhouse.stop()).toBe(0);
+    await scenario.sql(
+      `alter table added add size int4 default 7; alter table dropped drop qty; alter table renamed rename qty to quantity;
+       insert into added (id) values (100); insert into dropped (id) values (100); insert into renamed (id) values (100)`,
+    );
+    // After the new column's ALTER TABLE; before the dropped one's; while the renamed column's table changes places.
+    for (const failpoint of ['while_altering', 'while_altering', 'shown_aside']) {
+      const reading = readOn(scenario, ['added', 'dropped', 'renamed']);
+      await scenario.walhouse.start({ WALHOUSE_FAILPOINT: failpoint });
+      expect(await scenario.walhouse.ended(), scenario.walhouse.output.slice(-2000)).toBe('SIGKILL');
+      expect(await reading.end()).toEqual([]);
+    }
+    await scenario.walhouse.start();
+    await settled(scenario);
+    expect(
+      await scenario.databases.clickhouse(
+        `select name from system.tables where database = '${scenario.databases.clickhouseDatabase}_landing'
+          and (startsWith(name, '_walhouse_shown_') or startsWith(name, '_walhouse_next_'))`,
+      ),
+    ).toEqual([]);
   });
 });

@@ -12,6 +12,29 @@ export async function landingIdentities({ databases }: Scenario): Promise<Map<st
   return new Map(rows.map(({ name, uuid }) => [name, uuid]));
 }
 
+/** Reads views over and over, as analysts would; `end` gives what ClickHouse refused. */
+export function readOn({ databases }: Scenario, views: readonly string[]): { end(): Promise<string[]> } {
+  const failures: string[] = [];
+  let ended = false;
+  const loops = views.map(async (view) => {
+    while (!ended) {
+      const response = await fetch(databases.clickhouseUrl, {
+        method: 'POST',
+        body: `select * from ${databases.clickhouseDatabase}.${view} format Null`,
+      });
+      const text = await response.text();
+      if (!response.ok) failures.push(`${view}: ${text.slice(0, 300)}`);
+    }
+  });
+  return {
+    end: async () => {
+      ended = true;
+      await Promise.all(loops);
+      return failures;
+    },
+  };
+}
+
 /**
  * Waits until the service has seen the catalog as it is now, every table streams, and all are equal. Nothing may write
  * meanwhile.

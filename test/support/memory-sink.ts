@@ -1,4 +1,5 @@
 import type { TransactionStart } from '../../src/pipeline/change.js';
+import type { WalhouseError } from '../../src/pipeline/errors.js';
 import type { Relation } from '../../src/pipeline/relation.js';
 import type {
   Attached,
@@ -99,6 +100,10 @@ export class MemorySink implements Sink {
       since: 0n,
       evolution: null,
     });
+  }
+
+  taken(): Promise<ReadonlyMap<string, WalhouseError>> {
+    return Promise.resolve(new Map());
   }
 
   noteStamp(): Promise<void> {
