@@ -123,6 +123,8 @@ describe('walhouse erase', () => {
       '_landing._walhouse_audit_merchants of public.merchants',
       '_landing._walhouse_audit_payments of public.payments',
       '_landing._walhouse_quarantine of public.payments',
+      '_landing._walhouse_versions_merchants of public.merchants',
+      '_landing._walhouse_versions_payments of public.payments',
       '_landing.merchants of public.merchants',
       '_landing.payments of public.payments',
       '_landing.splits of public.splits',
