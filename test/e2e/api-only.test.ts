@@ -102,15 +102,20 @@ describe('run --api-only', () => {
   });
 
   it('states the position that is stored, with the age of what is known, and waits for a later one', async () => {
-    const from = performance.now();
-    await scenario.sql(`insert into payments (payment_id, merchant_id, customer_id, amount, method, status, payment_date)
-      values (90001, 1, 1, 1.00, 'Visa', 'Paid', now())`);
-    const committed = await lsn();
-    const { status, document } = await risk(`?min_lsn=${committed}&wait_ms=10000`);
-    const ms = Math.round(performance.now() - from);
-    process.stdout.write(`a commit was answered for by a reading instance ${ms} ms later\n`);
-    expect(status).toBe(200);
-    expect(document['as_of']).toMatchObject({ lag_ms: expect.any(Number) as number });
+    const took: number[] = [];
+    for (let i = 1; i <= 20; i += 1) {
+      await scenario.sql(`insert into payments (payment_id, merchant_id, customer_id, amount, method, status, payment_date)
+        values (${90_000 + i}, 1, 1, 1.00, 'Visa', 'Paid', now())`);
+      const from = performance.now();
+      const { status, document } = await risk(`?min_lsn=${await lsn()}&wait_ms=10000`);
+      took.push(Math.round(performance.now() - from));
+      expect(status).toBe(200);
+      expect(document['as_of']).toMatchObject({ lag_ms: expect.any(Number) as number });
+    }
+    took.sort((a, b) => a - b);
+    process.stdout.write(
+      `from a commit to its answer by a reading instance: median ${took[10]} ms, longest ${took[19]} ms\n`,
+    );
     const replication = await reader.status();
     expect(replication).toMatchObject({ state: 'api_only', error: null, confirmed_lsn: null });
     expect(replication.writer).toContain(scenario.walhouse.url);
@@ -129,7 +134,7 @@ describe('run --api-only', () => {
         fix: expect.stringContaining(scenario.walhouse.url) as string,
       },
     });
-    await scenario.sql(`delete from payments where payment_id = 90001`);
+    await scenario.sql(`delete from payments where payment_id between 90001 and 90020`);
   });
 
   it('equals SQL on Postgres', async () => {
