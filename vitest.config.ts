@@ -19,8 +19,8 @@ const servers = { globalSetup: ['test/support/global-setup.ts'] };
 
 export default defineConfig({
   test: {
-    // Two cores: the servers want one of them.
-    maxWorkers: 2,
+    // For two cores: most of a test's time is waiting for servers, which want the cores.
+    maxWorkers: 3,
     teardownTimeout: 30_000,
     sequence: { sequencer: LongFirst },
     projects: [
