@@ -23,6 +23,7 @@ export class SourceWatch {
   #slot: SlotHealth | null = null;
   #warning: SlotWarning | null = null;
   #askedSlotAtMs = Number.NEGATIVE_INFINITY;
+  #source: Source | null = null;
   #looking: Promise<void> | null = null;
 
   constructor(options: {
@@ -57,6 +58,8 @@ export class SourceWatch {
 
   async close(): Promise<void> {
     this.#closing.abort();
+    // Also ends a question that a silent network keeps from its answer.
+    await this.#source?.close();
     await this.#looking;
   }
 
@@ -74,9 +77,9 @@ export class SourceWatch {
   /** Until the source cannot be asked any more. */
   async #look(onSight: () => void): Promise<void> {
     const { signal } = this.#closing;
-    let source: Source | null = null;
     try {
-      source = await this.#openSource();
+      const source = await this.#openSource();
+      this.#source = source;
       while (!signal.aborted) {
         if (!this.#isStreaming()) {
           const askedAtMs = Date.now();
@@ -89,7 +92,8 @@ export class SourceWatch {
     } catch (error) {
       this.#log.debug({ err: error }, 'looking at the source failed');
     } finally {
-      await source?.close();
+      await this.#source?.close();
+      this.#source = null;
     }
   }
 

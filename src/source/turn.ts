@@ -10,6 +10,8 @@ const KEEPALIVE = [
   'set tcp_keepalives_count = 3',
 ];
 
+const ANSWER_MS = 10_000;
+
 /** The advisory lock's number: any that nobody else would choose, and the same for one slot. */
 const KEY = `hashtextextended('walhouse turn ' || $1, 0)`;
 
@@ -22,10 +24,10 @@ const KEY = `hashtextextended('walhouse turn ' || $1, 0)`;
 export async function takeTurn(url: string, slot: string, target: Target): Promise<Turn> {
   const client = await connect(url, 'sql');
   try {
-    for (const setting of KEEPALIVE) await client.query(setting);
-    const { rows } = await client.query<{ taken: boolean }>(`select pg_try_advisory_lock(${KEY}) as taken`, [
-      slot,
-    ]);
+    for (const setting of KEEPALIVE) await client.query(patiently(setting));
+    const { rows } = await client.query<{ taken: boolean }>(
+      patiently(`select pg_try_advisory_lock(${KEY}) as taken`, slot),
+    );
     const holder = rows[0]!.taken ? await slotHolder(client, slot) : await turnHolder(client, slot);
     if (holder !== null) throw slotInUse(slot, target, holder);
   } catch (error) {
@@ -49,6 +51,14 @@ async function turnHolder(client: Client, slot: string): Promise<string> {
   const name = holder.name === null || holder.name === '' ? '' : ` ("${holder.name}")`;
   const from = holder.address === null ? '' : ` from ${holder.address}`;
   return `process ${holder.pid}${name}${from}, which is about to`;
+}
+
+/** A statement that is given up when the network keeps its answer. */
+function patiently(
+  text: string,
+  ...values: string[]
+): { text: string; values: string[]; query_timeout: number } {
+  return { text, values, query_timeout: ANSWER_MS };
 }
 
 /** The lock goes with its connection; at once where the server says so, else when it notices. */

@@ -8,7 +8,6 @@ import { startPostgres, type LocalPostgres } from '../../src/dev/servers/postgre
 import type { StatusDocument } from '../../src/ops/status.js';
 import { Proxy } from '../support/proxy.js';
 import { type Decoder, Scenario } from '../support/scenario.js';
-import { Walhouse } from '../support/walhouse.js';
 
 const SCHEMA = `
   create table kept (id int primary key, v text);
@@ -197,36 +196,6 @@ describe.each(decoders)('with %s, the service', (decoder) => {
     await scenario.expectEqual();
     await scenario.sql(`commit prepared 'walhouse_test'`);
     await scenario.expectEqual();
-  });
-
-  it('has a second instance beside it, which stands by and takes over within seconds when the first one dies', async () => {
-    const second = new Walhouse(scenario.walhouse.options);
-    try {
-      await second.start();
-      await expect
-        .poll(() => second.status().then(({ state, error }) => `${state} ${error?.kind}`, String), {
-          timeout: 20_000,
-        })
-        .toBe('standby slot_in_use');
-      await write();
-      await scenario.expectEqual();
-      expect((await second.status()).state).toBe('standby');
-      await scenario.walhouse.kill();
-      const from = performance.now();
-      await write();
-      await second.applied(await one('select pg_current_wal_insert_lsn()'));
-      expect(performance.now() - from).toBeLessThan(5_000);
-      // The other way round: who comes back stands by.
-      await scenario.walhouse.start();
-      await expect
-        .poll(() => status().then(({ state }) => state, String), { timeout: 20_000 })
-        .toBe('standby');
-      expect(await second.stop()).toBe(0);
-      await write();
-      await scenario.expectEqual();
-    } finally {
-      await second.close();
-    }
   });
 
   it('stops when its slot is gone, says what to type, and changes nothing', async () => {

@@ -159,13 +159,13 @@ describe('an instance that was only asleep, and wakes up when another one has ta
     expect(withoutPosition(await stored())).toEqual(withoutPosition(before));
     await scenario.expectEqual();
     await scenario.expectRiskEqual(MERCHANTS);
+  });
 
-    // And the one that took over can be started again.
-    await first.kill();
-    expect(await second.stop()).toBe(0);
+  it('and the one that took over can be started again', async () => {
     await scenario.sql(`update payments set amount = amount + 0.01 where payment_id < 50`);
-    await second.start();
-    await expect.poll(() => stateOf(second), COMES).toBe('streaming');
+    await scenario.walhouse.start();
+    await scenario.applied();
+    await expect.poll(() => stateOf(scenario.walhouse), COMES).toBe('streaming');
     await scenario.expectEqual();
     await scenario.expectRiskEqual(MERCHANTS);
   });
