@@ -122,13 +122,17 @@ export class Progress {
     if (timeoutMs <= 0 || signal?.aborted === true || this.#waiters.size >= WAITERS_MAX)
       return Promise.resolve(false);
     return new Promise((resolve) => {
+      const leave = (): void => this.#release(waiter, false);
       const waiter: Waiter = {
         lsn,
-        resolve,
+        resolve: (reached) => {
+          signal?.removeEventListener('abort', leave);
+          resolve(reached);
+        },
         timer: setTimeout(() => this.#release(waiter, false), timeoutMs),
       };
       this.#waiters.add(waiter);
-      signal?.addEventListener('abort', () => this.#release(waiter, false), { once: true });
+      signal?.addEventListener('abort', leave, { once: true });
     });
   }
 

@@ -388,7 +388,11 @@ class ClickHouseSink implements Sink {
                 moment,
               );
       if (!('reason' in prepared)) {
-        log.info({ table: plan.id, first: prepared.first, last: prepared.last }, 'altering a table in place');
+        const named = (columns: readonly { name: string }[]): string[] => columns.map(({ name }) => name);
+        log.info(
+          { table: plan.id, add: named(step.add), drop: named(step.drop) },
+          'altering a table in place',
+        );
         return prepared;
       }
       step = { kind: 'resync', reason: prepared.reason };

@@ -1,5 +1,6 @@
+import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { landingIdentities, readOn, settled } from '../support/followed.js';
+import { landingIdentities, linger, readOn, settled } from '../support/followed.js';
 import { type Decoder, Scenario } from '../support/scenario.js';
 
 /** What is done to a table; `{t}` stands for it. */
@@ -232,8 +233,11 @@ describe.each(decoders)('with %s', (decoder) => {
   it('changes are followed as they come', async (context) => {
     if (skipped) context.skip();
     const reading = readOn(scenario, ['live_added', 'live_thinned', 'live_renamed']);
+    // What is replaced is dropped when this has ended, which nothing waits for.
+    const lingering = linger(scenario, 'live_widened');
     await change('live');
     await settled(scenario);
+    expect(await lingering.cancel()).toBeNull();
     expect(await reading.end()).toEqual([]);
   });
 
@@ -304,5 +308,52 @@ describe('a process that dies while columns change', () => {
           and (startsWith(name, '_walhouse_shown_') or startsWith(name, '_walhouse_next_'))`,
       ),
     ).toEqual([]);
+  });
+});
+
+describe('a table with marts over it', () => {
+  it('gets and loses columns that they do not read while they answer', async () => {
+    const scenario = await Scenario.open('schema_marts', {
+      schema: `${readFileSync(new URL('../../postgres/payments.sql', import.meta.url), 'utf8')}
+        insert into merchants (merchant_id, name, address, phone, email, ingestion_date)
+          select i, 'Merchant ' || i, 'Street', '+1', 'm@example.org', now() from generate_series(1, 3) i;
+        insert into payments (payment_id, merchant_id, customer_id, amount, method, status, payment_date, ingestion_date)
+          select i, 1 + i % 3, i, i / 10.0, 'Visa', 'Pending', now() - i * interval '1 hour', now() from generate_series(1, 200) i`,
+      tables: {
+        'public.merchants': {},
+        'public.payments': { retention: { column: 'payment_date', keep: '2 years' } },
+      },
+      marts: ['payments'],
+    });
+    try {
+      await scenario.walhouse.start();
+      await scenario.applied();
+      await scenario.expectRiskEqual([1n, 2n, 3n]);
+      const { databases } = scenario;
+      const tables = (): Promise<unknown[]> =>
+        databases.clickhouse(
+          `select database, name, uuid from system.tables where engine like '%MergeTree' and not startsWith(name, '_walhouse')
+            and startsWith(database, '${databases.clickhouseDatabase}') order by all`,
+        );
+      const before = await tables();
+      const answers = new Set<number>();
+      let asking = true;
+      const questions = (async () => {
+        while (asking) answers.add((await fetch(`${scenario.walhouse.url}/v1/merchants/1/risk`)).status);
+      })();
+      await scenario.sql(`alter table payments add note text not null default 'none';
+        update payments set note = 'seen', amount = amount + 1 where payment_id % 7 = 0`);
+      await settled(scenario);
+      await scenario.sql(`alter table merchants drop address; update merchants set name = 'Renamed' where merchant_id = 2;
+        update payments set merchant_id = 3, status = 'Rejected' where payment_id % 11 = 0`);
+      await settled(scenario);
+      asking = false;
+      await questions;
+      expect([...answers]).toEqual([200]);
+      expect(await tables()).toEqual(before);
+      await scenario.expectRiskEqual([1n, 2n, 3n]);
+    } finally {
+      await scenario.close();
+    }
   });
 });
