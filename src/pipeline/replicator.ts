@@ -9,14 +9,15 @@ import { formatLsn, type Lsn } from './lsn.js';
 import { Nudge } from './nudge.js';
 import { Progress } from './progress.js';
 import { interrupted, Repairs, type RepairReport } from './repairs.js';
-import { refuseForkedTimeline, refuseGap, refuseOtherCluster } from './refusals.js';
+import { refuseForkedTimeline, refuseOtherCluster } from './refusals.js';
 import type { Relation } from './relation.js';
-import type { Checkpoint, Sink } from './sink.js';
-import type { Evolution, Since, SlotState, Source, Turn } from './source.js';
+import type { Sink } from './sink.js';
+import type { SlotState, Source, Turn } from './source.js';
 import { Stages } from './stages.js';
 import { next, type Event, type State } from './state.js';
 import type { TableReport } from './table-report.js';
 import { TableReports } from './table-reports.js';
+import { publish, TableFacts, takeUp } from './take-up.js';
 
 /** The two sides, as the configuration of the tables has them. */
 export interface Ends {
@@ -40,9 +41,10 @@ export interface Waiting {
 
 /** How often the source's catalog is looked at. */
 const CATALOG_MS = 2_000;
-/** A table whose changes are refused again so soon after it was begun anew makes the service wait. */
-const ISOLATED_AGAIN_MS = 10_000;
+/** A table whose changes are refused again, with nothing stored since, makes the service wait so long. */
 const ISOLATED_WAIT_MS = 2_000;
+/** How soon a table is tried again that could not be published for a moment, at first and at last. */
+const PUBLISH_AGAIN_MS = { firstMs: 2_000, longestMs: 60_000 };
 /** A standby looks at least so often whether the slot is free. */
 const STANDBY_MS_MAX = 500;
 
@@ -58,7 +60,9 @@ export class Replicator {
   readonly #closing = new AbortController();
   readonly #tables: TableReports;
   readonly #nudge: Nudge;
-  readonly #isolatedAtMs = new Map<string, number>();
+  /** How far everything was when a table was last begun anew. */
+  readonly #isolatedAt = new Map<string, Lsn | null>();
+  readonly #publishAgain = new Backoff(PUBLISH_AGAIN_MS);
   #ends: Ends;
   /** Those who wait until the next attempt has a stream, or has failed. */
   readonly #awaited: (() => void)[] = [];
@@ -73,10 +77,7 @@ export class Replicator {
   #stages: Stages | null = null;
   #repairs: Repairs | null = null;
   #following: ReadonlyMap<string, Relation> = new Map();
-  readonly #since = new Map<string, ReturnType<Since>>();
-  readonly #evolutions = new Map<string, Evolution>();
-  /** Tables of which a change came with other columns than these. */
-  readonly #doubted = new Map<string, string>();
+  readonly #facts = new TableFacts();
   #wake = new AbortController();
 
   constructor(options: ReplicatorOptions) {
@@ -246,6 +247,7 @@ export class Replicator {
     const source = await ends.openSource();
     let watch: CatalogWatch | null = null;
     let turn: Turn | null = null;
+    let again: NodeJS.Timeout | undefined;
     try {
       // A standby touches nothing, on either side: its configuration may be another one.
       turn = await source.takeTurn();
@@ -259,13 +261,13 @@ export class Replicator {
       refuseOtherCluster(checkpoint, identity);
       const survey = await source.survey();
       const seen = await source.currentLsn();
-      const relations = await this.#tables.followable(survey, sink, checkpoint !== null);
-      await source.ensurePublication((ids) => sink.markStale(ids, 'unfit'));
-      const rebuilt: TableReport[] = [];
-      const appliedLsn =
+      const followable = await this.#tables.followable(survey, sink, checkpoint !== null);
+      const parts = { source, sink, tables: this.#tables, facts: this.#facts, slot: this.#options.slot, log };
+      const { relations, soon } = await publish(parts, followable, checkpoint !== null);
+      const { appliedLsn, rebuilt } =
         checkpoint === null
-          ? await this.#snapshotFirst(source, sink, relations)
-          : await this.#continue(source, sink, relations, checkpoint, seen, rebuilt);
+          ? { appliedLsn: await this.#snapshotFirst(source, sink, relations), rebuilt: [] }
+          : await takeUp(parts, relations, checkpoint, seen);
       if (this.#closing.signal.aborted) return;
       this.progress.advance(appliedLsn, checkpoint?.committedAtUs ?? null);
       const wholeFrom = await source.currentLsn();
@@ -279,7 +281,7 @@ export class Replicator {
         log,
         now: this.#now,
         waitFor: (lsn, timeoutMs, signal) => this.waitFor(lsn, timeoutMs, signal),
-        settle: (relation, since) => this.#since.set(relation.id, since),
+        settle: (relation, since) => this.#facts.since.set(relation.id, since),
       });
       this.#stages = stages;
       this.#repairs = new Repairs({
@@ -299,8 +301,8 @@ export class Replicator {
           identity,
           wholeFrom,
           exact: () => this.#tables.exactAt(this.progress.durable),
-          since: ({ id }) => this.#since.get(id) ?? 0n,
-          evolutions: ({ id }) => this.#evolutions.get(id) ?? null,
+          since: ({ id }) => this.#facts.since.get(id) ?? 0n,
+          evolutions: ({ id }) => this.#facts.evolutions.get(id) ?? null,
           onStreaming: () => {
             void turn?.end();
             this.#stageStale(relations, stages);
@@ -317,6 +319,7 @@ export class Replicator {
       this.#everStreamed = true;
       log.info({ appliedLsn: formatLsn(appliedLsn), tables: relations.length }, 'streaming');
       const attachment = this.#attach;
+      const anew = (): void => void attachment.leave().catch((error: unknown) => attachment.fail(error));
       watch = new CatalogWatch({
         source,
         survey,
@@ -324,13 +327,15 @@ export class Replicator {
         log,
         onChange: (tables) => {
           log.info({ tables }, 'the catalog has changed; attaching anew');
-          attachment.leave().catch((error: unknown) => attachment.fail(error));
+          anew();
         },
         onHarmless: (relation) => sink.noteStamp(relation),
       });
+      if (soon) again = setTimeout(anew, this.#publishAgain.nextMs());
+      else this.#publishAgain.reset();
       const running = this.#attach.run();
       onBegun();
-      if (this.#ends !== ends) attachment.leave().catch((error: unknown) => attachment.fail(error));
+      if (this.#ends !== ends) anew();
       // A pause outlives a reconnect.
       if (this.#pauseWanted) {
         this.#move('pause');
@@ -338,6 +343,7 @@ export class Replicator {
       }
       await running;
     } finally {
+      clearTimeout(again);
       const attach = this.#attach;
       // Who holds or waits inside a stage is let go by the applier's end.
       const staging = this.#stages?.close();
@@ -375,7 +381,7 @@ export class Replicator {
         now: this.#now,
         log: this.#options.log,
       });
-      for (const { id } of relations) this.#since.set(id, snapshot.consistentPoint);
+      for (const { id } of relations) this.#facts.since.set(id, snapshot.consistentPoint);
     } finally {
       await snapshot.close();
     }
@@ -397,50 +403,6 @@ export class Replicator {
     }
   }
 
-  /** Takes up what an earlier run left. Tables that need a new copy get it once the stream runs. */
-  async #continue(
-    source: Source,
-    sink: Sink,
-    relations: readonly Relation[],
-    checkpoint: Checkpoint,
-    seen: Lsn,
-    rebuilt: TableReport[],
-  ): Promise<Lsn> {
-    const { log } = this.#options;
-    for (const relation of relations) {
-      const report = this.#tables.of(relation.id);
-      // A change that the table as it is now does not explain: only a new copy can.
-      if (this.#doubted.get(relation.id) === lookOf(relation)) await sink.markStale([relation.id], 'unfit');
-      this.#doubted.delete(relation.id);
-      const attached = await sink.attach(relation, { applied: checkpoint.appliedLsn, seen });
-      const { live, stale, snapshotLsn, since, evolution } = attached;
-      report.state = live ? (stale ? 'resyncing' : 'streaming') : 'waiting';
-      report.snapshot = null;
-      report.error = null;
-      report.exactFrom = live ? snapshotLsn : null;
-      // A mart that was made anew by a run that ended soon after may still be ahead of what is applied.
-      if (attached.rebuilt || (live && !checkpoint.exact.includes(relation.id))) rebuilt.push(report);
-      this.#since.set(relation.id, live ? since : 'unsettled');
-      if (evolution === null) this.#evolutions.delete(relation.id);
-      else this.#evolutions.set(relation.id, evolution);
-    }
-    const slot = await source.slot();
-    refuseGap(this.#options.slot, checkpoint, slot?.confirmedLsn ?? null);
-    const left: string[] = [];
-    for (const { id, state } of await sink.loadTables()) {
-      if (relations.some((relation) => relation.id === id)) continue;
-      if (state !== 'stopped') left.push(id);
-      else if (!this.#tables.dropped.has(id)) continue;
-      if (this.#tables.all.has(id)) continue;
-      log.warn(
-        { table: id },
-        'a table is not configured any more: its rows stay as they are and are not kept up to date',
-      );
-    }
-    if (left.length > 0) await sink.markStale(left, 'unfit');
-    return checkpoint.appliedLsn;
-  }
-
   #stageStale(relations: readonly Relation[], stages: Stages): void {
     for (const relation of relations) {
       const report = this.#tables.of(relation.id);
@@ -457,13 +419,14 @@ export class Replicator {
     if (!(error instanceof WalhouseError) || error.table === null || !this.#everStreamed) return false;
     if (error.kind !== 'schema_changed' && error.kind !== 'table_no_identity') return false;
     if (!this.#tables.all.has(error.table)) return false;
-    const lastMs = this.#isolatedAtMs.get(error.table) ?? Number.NEGATIVE_INFINITY;
-    const waitMs = this.#now() - lastMs < ISOLATED_AGAIN_MS ? ISOLATED_WAIT_MS : 0;
+    const { durable } = this.progress;
+    const waitMs = this.#isolatedAt.get(error.table) === durable ? ISOLATED_WAIT_MS : 0;
+    this.#isolatedAt.set(error.table, durable);
     this.#options.log.warn({ table: error.table, kind: error.kind, waitMs }, error.message);
     const relation = this.#following.get(error.table);
     try {
       if (error.kind === 'schema_changed' && relation !== undefined)
-        this.#doubted.set(error.table, lookOf(relation));
+        this.#facts.doubted.set(error.table, lookOf(relation));
       else await sink.markStale([error.table], 'unfit');
     } catch (cause) {
       await this.#failed(cause, this.#ends);
@@ -473,7 +436,6 @@ export class Replicator {
       this.#retrying(error, waitMs);
       await sleep(waitMs, this.#closing.signal);
     }
-    this.#isolatedAtMs.set(error.table, this.#now());
     return true;
   }
 

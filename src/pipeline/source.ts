@@ -120,8 +120,14 @@ export interface Source {
   /**
    * Creates what is missing of the publication and brings its tables up to the configuration. Before anything is altered, `onDiffering`
    * is told of tables that were not published as they are now: of what changed meanwhile, some may never have been sent.
+   *
+   * Resolves to those that could not be published yet, since somebody has locked them. What is one table's trouble for longer rejects
+   * with that table's name; it can be left out the next time.
    */
-  ensurePublication(onDiffering?: (ids: readonly string[]) => Promise<void>): Promise<void>;
+  ensurePublication(
+    onDiffering?: (ids: readonly string[]) => Promise<void>,
+    without?: ReadonlySet<string>,
+  ): Promise<ReadonlyMap<string, WalhouseError>>;
   /** What the slot holds back; null when it does not exist. Reads only, and whatever the slot is. */
   slotHealth(): Promise<SlotHealth | null>;
   /**

@@ -148,7 +148,8 @@ export class Stages {
   async #stage({ relation, report, live }: Queued): Promise<boolean> {
     const { sink, source, now, log, settle, waitFor } = this.#options;
     const { signal } = this.#stopping;
-    report.state = live ? 'resyncing' : 'snapshotting';
+    // One that has failed stays an alarm until rows come.
+    if (live || report.state !== 'stopped') report.state = live ? 'resyncing' : 'snapshotting';
     await sink.openStage(relation, live);
     failpoint('stage_opened');
     const snapshot = await source.openSnapshot();
@@ -163,6 +164,7 @@ export class Stages {
         report,
         check: () => {
           signal.throwIfAborted();
+          if (!live) report.state = 'snapshotting';
         },
         now,
         log,

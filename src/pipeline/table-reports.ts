@@ -95,13 +95,18 @@ export class TableReports {
     );
     for (const id of gone) this.#reports.delete(id);
     this.#dropped = new Set(gone);
-    for (const [id, error] of problems) {
-      const report = this.of(id);
-      if (report.error?.message !== error.message)
-        this.#log.error({ table: id, kind: error.kind }, error.message);
-      report.state = 'stopped';
-      report.error = error;
-    }
+    for (const [id, error] of problems) this.stop(id, error);
     return relations;
+  }
+
+  /** The table is not followed, and why; `waiting` where that passes by itself. Said once. */
+  stop(id: string, error: WalhouseError, state: 'stopped' | 'waiting' = 'stopped'): void {
+    const report = this.of(id);
+    if (report.error?.message !== error.message) {
+      const level = state === 'stopped' ? 'error' : 'warn';
+      this.#log[level]({ table: id, kind: error.kind }, error.message);
+    }
+    report.state = state;
+    report.error = error;
   }
 }

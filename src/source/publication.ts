@@ -2,37 +2,17 @@ import type { ClientBase } from 'pg';
 import { WalhouseError } from '../pipeline/errors.js';
 import type { Relation } from '../pipeline/relation.js';
 import { quoteName } from './connection.js';
-import { ConditionRefused, rowCondition } from './row-condition.js';
-import { GENERATED_VERSION, publicationFilters, publishedColumns, SELECTIVE_VERSION } from './row-filter.js';
+import { entryOf, look, published, type Entry, type Look, type PublicationRow } from './publication-look.js';
+import { GENERATED_VERSION } from './row-filter.js';
 import { undone } from './undone.js';
 
-interface PublicationRow {
-  readonly oid: number;
-  readonly puballtables: boolean;
-  readonly pubinsert: boolean;
-  readonly pubupdate: boolean;
-  readonly pubdelete: boolean;
-  readonly pubtruncate: boolean;
-  readonly pubviaroot: boolean;
-  /** Since Postgres 18: `s` for stored ones. */
-  readonly pubgencols?: string;
-}
+/** How long a lock on a table that is to be published is waited for: the others wait as well. */
+const LOCK_MS = 2_000;
 
-/** What is to be published of a table. */
-interface Entry {
-  readonly relation: Relation;
-  /** Null: all of them. */
-  readonly columns: readonly string[] | null;
-  readonly where: string | null;
-}
-
-/** How a publication stands to what is wanted. */
-interface Look {
-  readonly publication: PublicationRow | null;
-  /** Ids of tables whose changes it may have sent otherwise than wanted, or not at all. */
-  readonly differing: readonly string[];
-  readonly settingsDiffer: boolean;
-  readonly tablesDiffer: boolean;
+export interface PublicationSet {
+  readonly done: 'created' | 'changed' | 'kept';
+  /** Tables that could not be published yet, by id: each is locked by somebody. */
+  readonly locked: ReadonlyMap<string, WalhouseError>;
 }
 
 /**
@@ -42,6 +22,7 @@ interface Look {
  *
  * It must run before the slot is made, or before a table's snapshot is taken: what was changed before a table was
  * published is not sent. For the same reason `onDiffering` is told, before anything is altered, of tables whose entry was not as it should be.
+ * A table that somebody has locked is left out, and said.
  */
 export async function ensurePublication(
   client: ClientBase,
@@ -49,64 +30,116 @@ export async function ensurePublication(
   relations: readonly Relation[],
   version: number,
   onDiffering: (ids: readonly string[]) => Promise<void> = () => Promise.resolve(),
-): Promise<'created' | 'changed' | 'kept'> {
+): Promise<PublicationSet> {
   const entries = relations.map((relation) => entryOf(relation, version));
   const before = await look(client, name, entries, version);
   const { publication } = before;
   if (publication !== null) await refuseWider(client, name, publication);
-  if (publication !== null && !before.settingsDiffer && !before.tablesDiffer) return 'kept';
+  if (publication !== null && !before.settingsDiffer && !before.tablesDiffer) return KEPT;
   if (before.differing.length > 0) await onDiffering(before.differing);
-  const quoted = quoteName(name);
-  const tables = entries.map(published).join(', ');
-  const settings = `publish = 'insert, update, delete, truncate', publish_via_partition_root = true${
-    version >= GENERATED_VERSION ? ', publish_generated_columns = stored' : ''
-  }`;
-  const statements =
-    publication === null
-      ? [`create publication ${quoted} ${tables === '' ? '' : `for table ${tables}`} with (${settings})`]
-      : [
-          ...(before.settingsDiffer ? [`alter publication ${quoted} set (${settings})`] : []),
-          ...(before.tablesDiffer
-            ? [
-                tables === ''
-                  ? await dropAll(client, publication, quoted)
-                  : `alter publication ${quoted} set table ${tables}`,
-              ]
-            : []),
-        ];
+  const alterations = await alterationsOf(client, name, entries, before, version);
+  const statements = alterations.flatMap((alteration) => alteration.statements);
+  const locked = new Map<string, WalhouseError>();
   await client.query('savepoint walhouse_publication');
   try {
-    for (const statement of statements) await client.query(statement);
+    await client.query(`set local lock_timeout = ${LOCK_MS}`);
+    for (const alteration of alterations) {
+      const refused = await tryAlteration(client, alteration);
+      if (refused !== null && alteration.table !== null) locked.set(alteration.table, refused);
+    }
   } catch (error) {
     await client.query('rollback to savepoint walhouse_publication');
     // Somebody else keeps it, and it has all that is wanted: what it has besides is passed over.
     const { code } = error as { code?: string };
-    if (code === '42501' && before.differing.length === 0 && !before.settingsDiffer) return 'kept';
+    if (code === '42501' && before.differing.length === 0 && !before.settingsDiffer) return KEPT;
     if (code === '42501') throw mayNot(name, statements, error);
     if (code === '42P01') await refuseGone(client, relations);
     for (const entry of entries) await tryEntry(client, entry);
     throw error;
   }
   const after = await look(client, name, entries, version);
-  if (after.settingsDiffer || after.tablesDiffer)
+  const wrong = after.differing.filter((id) => !locked.has(id));
+  if (after.settingsDiffer || wrong.length > 0)
     throw new WalhouseError('schema_changed', {
-      what: `publication "${name}" is not as it was just made: ${after.differing.join(', ') || 'its settings'}.`,
+      what: `publication "${name}" is not as it was just made: ${wrong.join(', ') || 'its settings'}.`,
       why: 'A table was dropped or altered in the same moment, or another program alters the publication.',
       fix: 'nothing, the tables are looked at again; if it comes again and again, find who alters the publication',
-      ...(after.differing[0] === undefined ? {} : { table: after.differing[0] }),
+      ...(wrong[0] === undefined ? {} : { table: wrong[0] }),
     });
-  return publication === null ? 'created' : 'changed';
+  return { done: publication === null ? 'created' : 'changed', locked };
 }
 
-/** Ids of tables that the publication does not publish, or otherwise than configured: somebody has altered it. */
-export async function misPublished(
+const KEPT: PublicationSet = { done: 'kept', locked: new Map() };
+
+/** What is altered at once. */
+interface Alteration {
+  /** The table that it is about, where the table is wanted. */
+  readonly table: string | null;
+  readonly statements: readonly string[];
+}
+
+/** Only what differs is altered: each statement takes a lock on its table, which somebody may hold for hours. */
+async function alterationsOf(
   client: ClientBase,
   name: string,
-  relations: readonly Relation[],
+  entries: readonly Entry[],
+  { publication, settingsDiffer, found, wrong }: Look,
   version: number,
-): Promise<readonly string[]> {
-  const entries = relations.map((relation) => entryOf(relation, version));
-  return (await look(client, name, entries, version)).differing;
+): Promise<Alteration[]> {
+  const quoted = quoteName(name);
+  const settings = `publish = 'insert, update, delete, truncate', publish_via_partition_root = true${
+    version >= GENERATED_VERSION ? ', publish_generated_columns = stored' : ''
+  }`;
+  if (publication === null) {
+    const tables = entries.map(published).join(', ');
+    const list = tables === '' ? '' : `for table ${tables} `;
+    return [{ table: null, statements: [`create publication ${quoted} ${list}with (${settings})`] }];
+  }
+  const unwanted = [...found.keys()].filter((oid) => !entries.some(({ relation }) => relation.oid === oid));
+  const { rows } = await client.query<{ schema: string; name: string }>(
+    `select n.nspname as schema, c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
+      where c.oid = any($1::oid[]) order by c.oid`,
+    [unwanted],
+  );
+  const drop = (table: { readonly schema: string; readonly name: string }): string =>
+    `alter publication ${quoted} drop table only ${quoteName(table.schema)}.${quoteName(table.name)}`;
+  return [
+    ...(settingsDiffer
+      ? [{ table: null, statements: [`alter publication ${quoted} set (${settings})`] }]
+      : []),
+    ...rows.map((row) => ({ table: null, statements: [drop(row)] })),
+    ...entries
+      .filter(({ relation }) => wrong.includes(relation.id))
+      .map((entry) => ({
+        table: entry.relation.id,
+        statements: [
+          ...(found.has(entry.relation.oid) ? [drop(entry.relation)] : []),
+          `alter publication ${quoted} add table ${published(entry)}`,
+        ],
+      })),
+  ];
+}
+
+/** Null where it is done; where its table is locked, why it is not. */
+async function tryAlteration(
+  client: ClientBase,
+  { table, statements }: Alteration,
+): Promise<WalhouseError | null> {
+  await client.query('savepoint walhouse_alteration');
+  try {
+    for (const statement of statements) await client.query(statement);
+    await client.query('release savepoint walhouse_alteration');
+    return null;
+  } catch (error) {
+    if ((error as { code?: string }).code !== '55P03') throw error;
+    await client.query('rollback to savepoint walhouse_alteration');
+    return new WalhouseError('source_lock_timeout', {
+      what: `${table ?? 'a table that is not followed any more'} is locked, so the publication could not be altered within ${LOCK_MS / 1_000} s.`,
+      why: 'Somebody holds the table: a migration, VACUUM or CREATE INDEX perhaps. Until it is published, its changes are not sent.',
+      fix: 'nothing, it is tried again; to see who holds it: select * from pg_locks where granted',
+      cause: error,
+    });
+  }
 }
 
 /** Throws `config_invalid` where Postgres does not take the table's condition into a publication; leaves nothing behind. */
@@ -161,89 +194,6 @@ async function tryEntry(client: ClientBase, entry: Entry): Promise<void> {
   }
 }
 
-function entryOf(relation: Relation, version: number): Entry {
-  const decoding = { plugin: 'pgoutput', version } as const;
-  const where = publicationFilters(relation, decoding) ? relation.selection!.where : null;
-  return { relation, columns: publishedColumns(relation, decoding), where };
-}
-
-function published({ relation: { schema, name }, columns, where }: Entry): string {
-  // Children by inheritance are tables of their own; a root's partitions come along all the same.
-  return [
-    `only ${quoteName(schema)}.${quoteName(name)}`,
-    ...(columns === null ? [] : [`(${columns.map(quoteName).join(', ')})`]),
-    ...(where === null ? [] : [`where (${where})`]),
-  ].join(' ');
-}
-
-async function look(
-  client: ClientBase,
-  name: string,
-  entries: readonly Entry[],
-  version: number,
-): Promise<Look> {
-  const { rows } = await client.query<{ publication: PublicationRow }>(
-    'select to_jsonb(p) as publication from pg_publication p where pubname = $1',
-    [name],
-  );
-  const publication = rows[0]?.publication ?? null;
-  const all = entries.map(({ relation }) => relation.id);
-  if (publication === null) return { publication, differing: all, settingsDiffer: true, tablesDiffer: true };
-  const { pubinsert, pubupdate, pubdelete, pubtruncate, pubviaroot, pubgencols } = publication;
-  const isComplete = pubinsert && pubupdate && pubdelete && pubtruncate && pubviaroot;
-  const sendsGenerated = version < GENERATED_VERSION || pubgencols === 's';
-  const found = await readEntries(client, publication.oid, version);
-  const differing: string[] = [];
-  let tablesDiffer = found.size !== entries.length;
-  for (const entry of entries) {
-    const same = await isPublished(client, entry, found.get(entry.relation.oid));
-    if (!same) tablesDiffer = true;
-    const lacks = !sendsGenerated && entry.relation.columns.some(({ generated }) => generated);
-    if (!same || !isComplete || lacks) differing.push(entry.relation.id);
-  }
-  return { publication, differing, settingsDiffer: !isComplete || !sendsGenerated, tablesDiffer };
-}
-
-interface FoundEntry {
-  readonly oid: number;
-  readonly columns: readonly string[] | null;
-  readonly where: string | null;
-}
-
-async function readEntries(
-  client: ClientBase,
-  publication: number,
-  version: number,
-): Promise<Map<number, FoundEntry>> {
-  const { rows } = await client.query<FoundEntry>(
-    version < SELECTIVE_VERSION
-      ? `select prrelid::int8::float8 as oid, null::text[] as columns, null as where
-           from pg_publication_rel where prpubid = $1`
-      : `select prrelid::int8::float8 as oid, pg_get_expr(prqual, prrelid) as where,
-                (select array_agg(a.attname::text order by a.attnum) from pg_attribute a
-                  where a.attrelid = prrelid and a.attnum = any(prattrs::int2[])) as columns
-           from pg_publication_rel where prpubid = $1`,
-    [publication],
-  );
-  return new Map(rows.map((row) => [row.oid, row]));
-}
-
-async function isPublished(
-  client: ClientBase,
-  entry: Entry,
-  found: FoundEntry | undefined,
-): Promise<boolean> {
-  if (found === undefined || JSON.stringify(found.columns) !== JSON.stringify(entry.columns)) return false;
-  if (found.where === null || entry.where === null) return found.where === entry.where;
-  try {
-    // Postgres prints a condition otherwise than it was written.
-    return (await rowCondition(client, entry.relation, found.where)).text === entry.where;
-  } catch (error) {
-    if (error instanceof ConditionRefused) return false;
-    throw error;
-  }
-}
-
 async function refuseWider(client: ClientBase, name: string, publication: PublicationRow): Promise<void> {
   const schemas = await client.query<{ present: boolean }>(
     `select to_regclass('pg_catalog.pg_publication_namespace') is not null as present`,
@@ -261,16 +211,4 @@ async function refuseWider(client: ClientBase, name: string, publication: Public
     why: 'Walhouse keeps its publication to the configured tables and will not narrow one that others may read.',
     fix: `choose another source.publication, or drop publication ${quoteName(name)}`,
   });
-}
-
-/** The statement that takes every table out: `set table` cannot be said of none. */
-async function dropAll(client: ClientBase, { oid }: PublicationRow, quoted: string): Promise<string> {
-  const { rows } = await client.query<{ schema: string; name: string }>(
-    `select n.nspname as schema, c.relname as name
-       from pg_publication_rel r join pg_class c on c.oid = r.prrelid join pg_namespace n on n.oid = c.relnamespace
-      where r.prpubid = $1`,
-    [oid],
-  );
-  const tables = rows.map(({ schema, name }) => `only ${quoteName(schema)}.${quoteName(name)}`).join(', ');
-  return `alter publication ${quoted} drop table ${tables}`;
 }

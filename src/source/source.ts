@@ -1,4 +1,5 @@
 import type { ClientBase, Pool } from 'pg';
+import type { WalhouseError } from '../pipeline/errors.js';
 import type { Log } from '../pipeline/log.js';
 import { lsnFrom, type Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
@@ -15,7 +16,8 @@ import type {
   Turn,
 } from '../pipeline/source.js';
 import { closePool, connect, destroy, openPool, parseTarget, type Target } from './connection.js';
-import { ensurePublication, misPublished } from './publication.js';
+import { ensurePublication } from './publication.js';
+import { misPublished } from './publication-look.js';
 import { lackingRights } from './rights.js';
 import { decoderFilters } from './row-filter.js';
 import { readSelected, type Selections } from './selection.js';
@@ -167,20 +169,24 @@ export class PostgresSource implements Source, PostgresSourceFacts {
   /**
    * Under wal2json there is nothing to do: it ignores publications, and its tables are named when the stream starts.
    */
-  ensurePublication(onDiffering?: (ids: readonly string[]) => Promise<void>): Promise<void> {
+  ensurePublication(
+    onDiffering?: (ids: readonly string[]) => Promise<void>,
+    without: ReadonlySet<string> = new Set(),
+  ): Promise<ReadonlyMap<string, WalhouseError>> {
     return this.#named(async () => {
       const plugin = await this.#decide();
       const { publication, log } = this.#options;
       const { version } = this.#server;
-      const relations = await this.#known();
+      const relations = (await this.#known()).filter(({ id }) => !without.has(id));
       // Throws for a condition that nobody could evaluate.
       decoderFilters(relations, { plugin, version });
-      if (plugin === 'wal2json') return;
+      if (plugin === 'wal2json') return new Map();
       refuseGenerated(relations, version);
-      const done = await this.#withClient((client) =>
+      const { done, locked } = await this.#withClient((client) =>
         ensurePublication(client, publication, relations, version, onDiffering),
       );
       if (done !== 'kept') log.info({ publication, done, tables: relations.length }, 'publication set');
+      return locked;
     });
   }
 

@@ -89,13 +89,13 @@ describe.each(decoders)('with %s', (decoder) => {
     return Number(row!.n);
   }
 
-  /** Runs `work` while no new snapshot can begin: a slot waits for every transaction that is open. */
-  async function whileSnapshotsWait(work: () => Promise<void>): Promise<void> {
+  /** Runs `work` while a transaction that did this is open. */
+  async function during(sql: string, work: () => Promise<void>): Promise<void> {
     const client = new pg.Client({ connectionString: scenario.databases.postgresUrl });
     await client.connect();
     try {
       await client.query('begin');
-      await client.query(`insert into unrelated values (${next})`);
+      await client.query(sql);
       await work();
       await client.query('commit');
     } finally {
@@ -111,7 +111,8 @@ describe.each(decoders)('with %s', (decoder) => {
   it.for(ways)('a table that is added %s is copied while the others stream', async ([, change], context) => {
     if (skipped) context.skip();
     const { walhouse } = scenario;
-    await whileSnapshotsWait(async () => {
+    // A slot, and so a new snapshot, waits for every transaction that is open.
+    await during(`insert into unrelated values (${next})`, async () => {
       await change({ tables: { ...STAYS, ...LEAVES, ...COMES } });
       await until(async () => (await walhouse.status()).tables['public.comes']?.state === 'snapshotting');
       for (let i = 0; i < 3; i += 1) {
@@ -124,6 +125,51 @@ describe.each(decoders)('with %s', (decoder) => {
     await scenario.expectEqual();
     expect((await walhouse.status()).state).toBe('streaming');
     await change({ tables: { ...STAYS, ...LEAVES } });
+  });
+
+  it('a table that is added while somebody has it locked holds up no other', async (context) => {
+    if (skipped) context.skip();
+    const { walhouse } = scenario;
+    await during('lock table comes in access exclusive mode', async () => {
+      expect(await reload({ tables: { ...STAYS, ...LEAVES, ...COMES } })).toContain('is the new one');
+      for (const table of ['stays', 'leaves'])
+        await scenario.sql(`insert into ${table} values (${++next}, 'locked')`);
+      await scenario.expectEqual('public.stays', 'public.leaves');
+      const { state, error } = (await walhouse.status()).tables['public.comes']!;
+      // Under wal2json nothing is published, and it is the snapshot that waits.
+      if (decoder === 'wal2json') expect(state).toBe('snapshotting');
+      else expect({ state, kind: error?.kind }).toEqual({ state: 'waiting', kind: 'source_lock_timeout' });
+    });
+    await scenario.expectEqual('public.stays', 'public.leaves', 'public.comes');
+    await reload({ tables: { ...STAYS, ...LEAVES } });
+  });
+
+  it('a table whose copy fails is stopped alone, and tried again by itself', async (context) => {
+    if (skipped) context.skip();
+    const { walhouse } = scenario;
+    // A snapshot needs a slot for a moment.
+    const fill = `${scenario.databases.name}_fill_`;
+    const free = `select (current_setting('max_replication_slots')::int4 - count(*))::int4 as free from pg_replication_slots`;
+    try {
+      const [slots] = await scenario.sql(free);
+      for (let i = 0; i < (slots!['free'] as number); i += 1)
+        await scenario.sql(`select pg_create_physical_replication_slot('${fill}${i}')`);
+      await reload({ tables: { ...STAYS, ...LEAVES, ...COMES } });
+      await until(async () => (await walhouse.status()).tables['public.comes']?.state === 'stopped');
+      const { error } = (await walhouse.status()).tables['public.comes']!;
+      expect(error).toMatchObject({ kind: 'source_no_free_slot' });
+      await write();
+      await scenario.expectEqual('public.stays', 'public.leaves');
+      expect((await walhouse.status()).state).toBe('streaming');
+      expect((await fetch(`${walhouse.url}/healthz`)).status).toBe(503);
+    } finally {
+      await scenario.sql(
+        `select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name like '${fill}%'`,
+      );
+    }
+    await scenario.expectEqual('public.stays', 'public.leaves', 'public.comes');
+    expect((await walhouse.status()).tables['public.comes']!.error).toBeNull();
+    await reload({ tables: { ...STAYS, ...LEAVES } });
   });
 
   it.for(ways)(

@@ -141,7 +141,7 @@ describe('a selection', () => {
   it('of another spelling leaves the publication as it is', async () => {
     await databases.postgres(`${TABLE} ${FULL}`);
     const told: (readonly string[])[] = [];
-    const ensure = async (where: string): Promise<void> =>
+    const ensure = async (where: string): Promise<unknown> =>
       (await open({ where })).ensurePublication((ids) => {
         told.push(ids);
         return Promise.resolve();
@@ -165,7 +165,7 @@ describe('a selection', () => {
     url.password = 'other';
     const selection = { exclude: ['note'], where: `"Card" = 'x'` };
     try {
-      const ensure = async (): Promise<void> =>
+      const ensure = async (): Promise<unknown> =>
         (await open(selection, { url: String(url) })).ensurePublication();
       const refused = await ensure().catch((error: unknown) => error as WalhouseError);
       expect(refused).toMatchObject({ kind: 'source_permission' });
