@@ -61,7 +61,9 @@ describe('once another instance has begun to write', () => {
     await expect(first.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 950n })).rejects.toMatchObject(late);
     await expect(first.markStale([ITEMS.id], 'unfit')).rejects.toMatchObject(late);
     await expect(first.forgetCheckpoint()).rejects.toMatchObject(late);
-    await expect(first.attach(ITEMS, ANY_MOMENT)).rejects.toMatchObject(late);
+    await expect(first.attach({ ...ITEMS, comment: 'by other words' }, ANY_MOMENT)).rejects.toMatchObject(
+      late,
+    );
 
     expect(await rows()).toEqual(before);
     expect(await names()).toEqual(there);
