@@ -60,9 +60,12 @@ describe.each(decoders)('after kill -9 with %s', (decoder) => {
     'after_checkpoint',
     'after_confirm',
   ];
-  // Of a stage beside the stream, and moments at which another instance takes over: those are other tests'.
+  // Of a stage beside the stream, of a table altered in place, and moments at which another instance takes over:
+  // those are other tests'.
   const others: Failpoint[] = [
     'stage_opened',
+    'while_altering',
+    'shown_aside',
     'stage_filled',
     'before_checkpoint',
     'before_truncate',

@@ -70,8 +70,8 @@ describe('a database that was not made for Walhouse', () => {
       const load = execute(pgbench!, ['-n', '-c', '2', '-T', '5', postgresUrl]);
       const walhouse = await foreign.run(second.path);
       const { stdout } = await load;
-      expect(await walhouse.status()).toMatchObject({ state: 'streaming' });
       const rows = await foreign.expectEqual(second.tables);
+      expect(await walhouse.status()).toMatchObject({ state: 'streaming' });
       process.stdout.write(
         `pgbench: ${/transactions actually processed: \d+/.exec(stdout)?.[0]}; ${rows} rows equal\n`,
       );

@@ -18,8 +18,9 @@ import {
 import { relationOf } from '../support/tuples.js';
 
 const CLICKHOUSE = fileURLToPath(new URL('../../clickhouse', import.meta.url));
-const RISK = readFileSync(`${CLICKHOUSE}/payments/queries/risk.sql`, 'utf8');
-const RISK_LANDING = readFileSync(`${CLICKHOUSE}/payments/queries/risk_landing.sql`, 'utf8');
+const query = (name: string): string => readFileSync(`${CLICKHOUSE}/payments/queries/${name}.sql`, 'utf8');
+const RISK = query('rows_mart') + query('risk');
+const RISK_LANDING = query('rows_landing') + query('risk');
 
 const PAYMENTS = relationOf('public.payments', {
   payment_id: 'int8 not null',
@@ -126,6 +127,7 @@ async function risk(
     format: 'JSONEachRow',
     query_params: {
       ids: ids.map(BigInt),
+      every: false,
       from: from.slice(0, 26),
       to: to.slice(0, 26),
       ...(lsn === null
@@ -405,6 +407,7 @@ describe('the payments marts', () => {
         payment_id: 'int8 not null',
         merchant_id: 'int8',
         amount: 'numeric',
+        method: 'text',
         status: 'text',
         payment_date: 'timestamptz',
       }),
@@ -413,7 +416,7 @@ describe('the payments marts', () => {
     [
       'no merchant',
       relationOf('public.payments', { payment_id: 'int8 not null', payment_date: 'timestamptz' }),
-      /mart_invalid.*public\.payments\.merchant_id, and there is no such column/,
+      /mart_invalid.*public\.payments\.merchant_id, and public\.payments has no such column/,
     ],
   ])('a payments table with %s is refused with its reason', async (_, relation, message) => {
     const sink = await openPayments();
@@ -449,6 +452,7 @@ describe('the payments marts', () => {
       payment_id: 'int4 not null',
       merchant_id: 'int4',
       amount: 'numeric(20,4)',
+      method: 'text',
       status: 'enum:Pending|Paid|Rejected',
       payment_date: 'timestamp',
     });
@@ -458,6 +462,7 @@ describe('the payments marts', () => {
         payment_id: '1',
         merchant_id: null,
         amount: '1',
+        method: null,
         status: 'Paid',
         payment_date: at(NOW - DAY).slice(0, 26),
       },
@@ -465,6 +470,7 @@ describe('the payments marts', () => {
         payment_id: '2',
         merchant_id: '1',
         amount: null,
+        method: null,
         status: null,
         payment_date: at(NOW - DAY).slice(0, 26),
       },
@@ -472,10 +478,11 @@ describe('the payments marts', () => {
         payment_id: '3',
         merchant_id: '1',
         amount: '0.0001',
+        method: null,
         status: 'Rejected',
         payment_date: at(NOW - DAY).slice(0, 26),
       },
-      { payment_id: '4', merchant_id: '1', amount: '5', status: 'Rejected', payment_date: null },
+      { payment_id: '4', merchant_id: '1', amount: '5', method: null, status: 'Rejected', payment_date: null },
     ]);
     await snapshot(sink, MERCHANTS, 0x1000n, [{ merchant_id: '1', name: null }]);
     expect(await risk(0x1000n, ['1'], FROM, TO)).toEqual([
