@@ -482,7 +482,14 @@ describe('the payments marts', () => {
         status: 'Rejected',
         payment_date: at(NOW - DAY).slice(0, 26),
       },
-      { payment_id: '4', merchant_id: '1', amount: '5', method: null, status: 'Rejected', payment_date: null },
+      {
+        payment_id: '4',
+        merchant_id: '1',
+        amount: '5',
+        method: null,
+        status: 'Rejected',
+        payment_date: null,
+      },
     ]);
     await snapshot(sink, MERCHANTS, 0x1000n, [{ merchant_id: '1', name: null }]);
     expect(await risk(0x1000n, ['1'], FROM, TO)).toEqual([

@@ -8,7 +8,8 @@ export function filesWith(directory: string, text: string): Promise<string[]> {
   return new Promise((resolve, reject) => {
     execFile('grep', ['-rlaF', '--', text, directory], (error, stdout) => {
       // 1 says that nothing was found, 2 that a file went away meanwhile.
-      if (error !== null && error.code !== 1 && error.code !== 2) reject(new Error('grep failed', { cause: error }));
+      if (error !== null && error.code !== 1 && error.code !== 2)
+        reject(new Error('grep failed', { cause: error }));
       else resolve(stdout.split('\n').filter((line) => line !== ''));
     });
   });
