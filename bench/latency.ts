@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { createPaymentsTraffic } from '../src/dev/payments/traffic.js';
+import { createPaymentsTraffic } from '../src/dev/payments/generator.js';
 import type { Log } from '../src/pipeline/log.js';
 
 const RATE = 500;
@@ -29,13 +29,14 @@ export async function measureLatency(options: {
   clickhouseUrl: string;
   log: Log;
 }): Promise<Latency> {
-  const traffic = createPaymentsTraffic({
+  const { traffic } = createPaymentsTraffic({
     url: options.postgresUrl,
     seed: 7,
     ratePerSecond: RATE,
     log: options.log,
+    initial: { merchants: 500, payments: 200_000, days: 60 },
   });
-  await traffic.loadInitial({ merchants: 500, payments: 200_000, days: 60 });
+  await traffic.load();
   const directory = mkdtempSync(join(tmpdir(), 'walhouse-bench-'));
   const path = join(directory, 'walhouse.yaml');
   const url = `http://127.0.0.1:${PORT}`;

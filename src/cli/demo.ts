@@ -4,21 +4,27 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { pino } from 'pino';
-import { createPaymentsTraffic, type Traffic } from '../dev/payments/traffic.js';
+import { PaymentsGenerator } from '../dev/payments/generator.js';
 import { startClickHouse } from '../dev/servers/clickhouse.js';
 import { requireFreePort } from '../dev/servers/ports.js';
 import { startPostgres } from '../dev/servers/postgres.js';
+import { LiveTraffic, type Generator, type TrafficReport } from '../dev/traffic.js';
+import { compareMart } from '../ops/compare/compare-mart.js';
 import { compareRisk } from '../ops/compare/risk.js';
-import { compareTable } from '../ops/compare/compare-table.js';
+import { compareTable, type TableComparison } from '../ops/compare/compare-table.js';
 import { readComparedRelation } from '../ops/compare/relation.js';
 import { createSinkClient } from '../sink/client.js';
-import { parseConfig } from './config.js';
+import { tableName } from '../sink/names.js';
+import { parseConfig, type Config } from './config.js';
+import { readDomains, type Domain } from './domain.js';
 import { startService, type Service } from './service.js';
 
 export interface DemoOptions {
+  /** One domain's name, or `all`. */
+  readonly domain: string;
   /** Stops by itself and compares; without it, Ctrl-C ends it. */
   readonly seconds?: number;
-  /** Transactions a second. */
+  /** Transactions a second, of all domains together. */
   readonly rate: number;
   readonly seed: number;
   /** Where the API listens, 0 for a free port; left out, 8080 where that is free. */
@@ -26,9 +32,6 @@ export interface DemoOptions {
 }
 
 const DATABASE = 'shop';
-const RETENTION = { column: 'payment_date', keep: { count: 2, unit: 'year' } } as const;
-const INITIAL = { merchants: 300, payments: 100_000, days: 900 };
-const TABLES = ['merchants', 'payments'] as const;
 const USUAL_PORT = 8080;
 const CATCH_UP_MS = 60_000;
 const STATUS_EVERY_MS = 5_000;
@@ -59,11 +62,19 @@ export async function demo(options: DemoOptions): Promise<number> {
   }
 }
 
+/** A domain at work. */
+interface Played {
+  readonly domain: Domain;
+  readonly generator: Generator;
+  readonly traffic: LiveTraffic;
+}
+
 async function runDemo(
   options: DemoOptions,
   stop: AbortSignal,
   cleanUp: (() => Promise<unknown>)[],
 ): Promise<number> {
+  const domains = await readDomains(options.domain);
   const logPath = join(mkdtempSync(join(tmpdir(), 'walhouse-demo-')), 'demo.log');
   const log = pino({ name: 'walhouse' }, createWriteStream(logPath));
 
@@ -79,16 +90,26 @@ async function runDemo(
   say(`ClickHouse ${clickhouse.version} runs on 127.0.0.1:${clickhouse.httpPort}`);
 
   const { rate, seed } = options;
-  const traffic = createPaymentsTraffic({ url: postgres.url, seed, ratePerSecond: rate, log });
+  const played = domains.map((domain): Played => {
+    const generator = domain.generator.createGenerator({ seed });
+    const ratePerSecond = Math.max(1, rate / domains.length);
+    return {
+      domain,
+      generator,
+      traffic: new LiveTraffic(generator, { url: postgres.url, seed, ratePerSecond, log }),
+    };
+  });
   let trafficEnded = false;
-  cleanUp.push(async () => (trafficEnded ? undefined : traffic.stop()));
-  const { merchants, payments, days } = INITIAL;
-  say(
-    `loading ${payments.toLocaleString('en')} payments of ${merchants} merchants over ${days} days into Postgres`,
+  cleanUp.push(async () =>
+    trafficEnded ? undefined : Promise.all(played.map(({ traffic }) => traffic.stop())),
   );
-  await traffic.loadInitial(INITIAL);
+  for (const { domain, traffic } of played) {
+    say(`loading the rows of ${domain.title.toLowerCase()} into Postgres`);
+    await traffic.load();
+  }
 
-  const service = await startDemoService(options, postgres.url, clickhouse.url, log);
+  const config = await demoConfig(options, domains, postgres.url, clickhouse.url);
+  const service = await startService(config, log);
   let finished = false;
   void service.finished.catch(() => {}).finally(() => (finished = true));
   cleanUp.push(() => service.close());
@@ -98,8 +119,8 @@ async function runDemo(
     if (finished) await service.finished;
     await sleep(20);
   }
-  await traffic.start();
-  tellWhereToLook(service, traffic, clickhouse.url, postgres.url, logPath, options);
+  for (const { traffic } of played) await traffic.start();
+  tellWhereToLook(service, played, clickhouse.url, postgres.url, logPath, options);
 
   const endAt = options.seconds === undefined ? Infinity : performance.now() + options.seconds * 1000;
   while (performance.now() < endAt && !stop.aborted && !finished) {
@@ -111,58 +132,52 @@ async function runDemo(
   if (stop.aborted) return 0;
 
   trafficEnded = true;
-  const report = await traffic.stop();
+  const reports = await Promise.all(played.map(({ traffic }) => traffic.stop()));
   say();
-  say(`The traffic made ${report.transactions} transactions with ${report.rows} row changes (seed ${seed}):`);
-  say(
-    `  ${Object.entries(report.operations)
-      .map(([kind, count]) => `${kind.replaceAll('_', ' ')} ${count}`)
-      .join(', ')}`,
-  );
-  return compareAll(service, postgres.url, clickhouse.url, [...report.touchedMerchants]);
+  played.forEach(({ domain }, index) => tellTraffic(domain, reports[index]!, seed));
+  return compareAll(service, config, played, postgres.url, clickhouse.url);
 }
 
-async function startDemoService(
+async function demoConfig(
   options: DemoOptions,
+  domains: readonly Domain[],
   postgresUrl: string,
   clickhouseUrl: string,
-  log: pino.Logger,
-): Promise<Service> {
+): Promise<Config> {
+  const port = options.port ?? (await requireFreePort(USUAL_PORT, 'the API').catch(() => 0));
   const text = JSON.stringify({
     source: { url: postgresUrl },
     sink: { url: clickhouseUrl, database: DATABASE },
-    tables: {
-      'public.merchants': {},
-      'public.payments': {
-        retention: { column: RETENTION.column, keep: `${RETENTION.keep.count} ${RETENTION.keep.unit}s` },
-      },
-    },
-    marts: ['payments'],
-    api: {
-      listen: `127.0.0.1:${options.port ?? (await requireFreePort(USUAL_PORT, 'the API').catch(() => 0))}`,
-    },
+    tables: Object.assign({}, ...domains.map(({ tables }) => tables)) as unknown,
+    marts: domains.map(({ name }) => name),
+    api: { listen: `127.0.0.1:${port}` },
   });
-  return startService(parseConfig(text, 'the demo', {}), log);
+  return parseConfig(text, 'the demo', {});
 }
 
 function tellWhereToLook(
   service: Service,
-  traffic: Traffic,
+  played: readonly Played[],
   clickhouseUrl: string,
   postgresUrl: string,
   logPath: string,
   options: DemoOptions,
 ): void {
-  const merchant = traffic.largestMerchantId() ?? 1n;
+  const payments = paymentsOf(played);
+  const { domain } = played[0]!;
+  const view = payments === null ? (domain.oracles[0]?.mart ?? viewOf(Object.keys(domain.tables)[0]!)) : null;
+  const question =
+    view === null
+      ? 'select status, count(), sum(amount) from shop.payments group by 1'
+      : `select * from ${DATABASE}.${view} limit 5`;
   say();
   say(`Postgres now gets ${options.rate} transactions a second, and ClickHouse follows. Look at:`);
   say();
   say(`  dashboard   ${service.url}/`);
-  say(`  the answer  curl -s ${service.url}/v1/merchants/${merchant}/risk`);
+  if (payments !== null)
+    say(`  the answer  curl -s ${service.url}/v1/merchants/${payments.largestMerchantId() ?? 1n}/risk`);
   say(`  how far     curl -s ${service.url}/v1/replication`);
-  say(
-    `  SQL         curl -s '${clickhouseUrl}' --data-binary 'select status, count(), sum(amount) from shop.payments group by 1 format PrettyCompact'`,
-  );
+  say(`  SQL         curl -s '${clickhouseUrl}' --data-binary '${question} format PrettyCompact'`);
   say(`  the source  psql '${postgresUrl}'`);
   say(`  the log     ${logPath}`);
   say();
@@ -178,12 +193,24 @@ function tellProgress(service: Service): void {
   say(`${state}, ${progress.lagMs ?? '?'} ms behind, ${rows.toLocaleString('en')} rows and changes applied`);
 }
 
+function tellTraffic(domain: Domain, report: TrafficReport, seed: number): void {
+  say(
+    `The traffic of ${domain.title.toLowerCase()} made ${report.transactions} transactions with ${report.rows} row changes (seed ${seed}):`,
+  );
+  say(
+    `  ${Object.entries(report.operations)
+      .map(([kind, count]) => `${kind.replaceAll('_', ' ')} ${count}`)
+      .join(', ')}`,
+  );
+}
+
 /** Everything against Postgres, at the position at which the traffic ended. */
 async function compareAll(
   service: Service,
+  config: Config,
+  played: readonly Played[],
   postgresUrl: string,
   clickhouseUrl: string,
-  merchantIds: readonly bigint[],
 ): Promise<number> {
   const client = new pg.Client({ connectionString: postgresUrl });
   await client.connect();
@@ -203,32 +230,36 @@ async function compareAll(
     }
     say(`Comparing ClickHouse with Postgres at ${lsn}:`);
     let equal = true;
-    for (const name of TABLES) {
-      const relation = await readComparedRelation(client, 'public', name);
-      const found = await compareTable({
-        postgres: client,
-        clickhouse,
-        relation,
-        view: { database: DATABASE, name },
-        ...(name === 'payments' ? { retention: RETENTION } : {}),
-      });
+    const tell = (found: TableComparison): void => {
       equal &&= found.equal;
       const verdict = found.equal
         ? 'equal, value for value'
         : `NOT EQUAL: ${found.missing} missing, ${found.extra} extra, ${found.different} different, e.g. ${JSON.stringify(found.samples)}`;
       say(
-        `  ${found.table.padEnd(18)} ${found.rowsPostgres.toLocaleString('en').padStart(9)} rows  ${verdict}`,
+        `  ${found.table.padEnd(30)} ${found.rowsPostgres.toLocaleString('en').padStart(9)} rows  ${verdict}`,
+      );
+    };
+    for (const [id, { retention }] of Object.entries(config.tables)) {
+      const relation = await readComparedRelation(client, ...split(id));
+      const view = { database: DATABASE, name: viewOf(id) };
+      tell(await compareTable({ postgres: client, clickhouse, relation, view, retention }));
+    }
+    for (const { domain } of played)
+      for (const { mart, sql } of domain.oracles)
+        tell(await compareMart(client, clickhouse, { database: DATABASE, name: mart }, sql));
+    const payments = paymentsOf(played);
+    if (payments !== null) {
+      const merchantIds = [...payments.touchedMerchants];
+      const risk = await compareRisk({ apiUrl: service.url, postgres: client, merchantIds, at, minLsn: lsn });
+      equal &&= risk.equal;
+      say(
+        `  ${'seven-day numbers'.padEnd(30)} ${String(risk.compared).padStart(4)} merchants  ${
+          risk.equal
+            ? `equal, to the cent (${risk.withPayments} with payments in the window)`
+            : `NOT EQUAL: ${JSON.stringify(risk.differences.slice(0, 3))}`
+        }`,
       );
     }
-    const risk = await compareRisk({ apiUrl: service.url, postgres: client, merchantIds, at, minLsn: lsn });
-    equal &&= risk.equal;
-    say(
-      `  ${'seven-day numbers'.padEnd(18)} ${String(risk.compared).padStart(4)} merchants  ${
-        risk.equal
-          ? `equal, to the cent (${risk.withPayments} with payments in the window)`
-          : `NOT EQUAL: ${JSON.stringify(risk.differences.slice(0, 3))}`
-      }`,
-    );
     say(
       equal
         ? 'All equal.'
@@ -239,4 +270,19 @@ async function compareAll(
     await clickhouse.close();
     await client.end();
   }
+}
+
+/** The one whose question the API answers. */
+function paymentsOf(played: readonly Played[]): PaymentsGenerator | null {
+  for (const { generator } of played) if (generator instanceof PaymentsGenerator) return generator;
+  return null;
+}
+
+function viewOf(id: string): string {
+  return tableName(...split(id));
+}
+
+function split(id: string): [schema: string, name: string] {
+  const dot = id.indexOf('.');
+  return [id.slice(0, dot), id.slice(dot + 1)];
 }

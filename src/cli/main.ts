@@ -301,6 +301,7 @@ program
 program
   .command('demo')
   .description('a local Postgres with live traffic, streamed into a local ClickHouse, with the API')
+  .option('--domain <name>', 'which domain is played, or all of them', 'payments')
   .option('--seconds <n>', 'stop after so long, then check that everything is equal', wholeNumber)
   .option('--rate <n>', 'changes to the source per second', wholeNumber, 200)
   .option('--seed <n>', 'repeats a run', wholeNumber, 1)
@@ -309,10 +310,12 @@ program
     'where the API listens; 0 takes a free port (default: 8080 where it is free)',
     wholeNumber,
   )
-  .action(async (options: { seconds?: number; rate: number; seed: number; port?: number }) => {
-    const { demo } = await import('./demo.js');
-    process.exitCode = await demo(options);
-  });
+  .action(
+    async (options: { domain: string; seconds?: number; rate: number; seed: number; port?: number }) => {
+      const { demo } = await import('./demo.js');
+      process.exitCode = await demo(options);
+    },
+  );
 
 function wholeNumber(text: string): number {
   if (!/^[0-9]{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');

@@ -50,6 +50,7 @@ export const ERROR_POLICY = {
   mart_invalid: 'stop',
   repair_too_large: 'stop',
   erase_refused: 'stop',
+  domain_unknown: 'stop',
   // The local servers of the demo and the tests.
   local_install_failed: 'stop',
   local_port_taken: 'stop',

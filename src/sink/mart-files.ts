@@ -77,6 +77,7 @@ export function loadMarts(
 
 const TRACKS = /^--\s*tracks:\s*(\S+)\s*\(([^)]*)\)\s*$/gm;
 const NEEDS = /^--\s*needs:\s*(\S+)\s*\(([^)]*)\)\s*$/gm;
+const HISTORY = /^--\s*history:\s*(\S+)\s*$/gm;
 const CREATES =
   /^\s*create\s+(materialized\s+view|view|table|dictionary)\s+\{database\}\.([A-Za-z_][A-Za-z0-9_]*)/im;
 const ALTERS = /^\s*alter\s+table\s+\{database\}\./im;
@@ -85,13 +86,18 @@ const TARGET = /^\s*create\s+materialized\s+view\s+\S+\s+to\s+\{database\}\.([A-
 /**
  * Understands a mart's files. `-- tracks: public.payments (merchant_id, payment_date)` names what its sort keys and filters use,
  * `-- needs: public.payments (merchant_id Int, amount Decimal)` what types it can work with; `{database}`, `{landing}` and `{audit}` stand
- * for the databases.
+ * for the databases. A file with `-- history: public.merchants` is left out unless the table is kept with its history.
  */
-export function parseMart(files: MartFiles, databases: Databases): Mart {
+export function parseMart(
+  files: MartFiles,
+  databases: Databases,
+  hasHistory: (id: string) => boolean = () => true,
+): Mart {
   const tracks = new Map<string, Set<string>>();
   const needs = new Map<string, MartSource['needs'][number][]>();
   const statements: MartStatement[] = [];
   for (const file of files.files) {
+    if ([...file.sql.matchAll(HISTORY)].some(([, id]) => !hasHistory(id!))) continue;
     for (const [, id, list] of file.sql.matchAll(TRACKS)) {
       const columns = tracks.get(id!) ?? new Set<string>();
       for (const column of split(list!)) columns.add(column);

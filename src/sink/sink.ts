@@ -115,7 +115,9 @@ class ClickHouseSink implements Sink {
     const instance = options.instance ?? `${hostname()}:${process.pid}`;
     this.#ownership = new Ownership(servers, this.#databases, instance, options.log, options.token);
     this.#server.writeAs(this.#ownership);
-    const marts = options.marts.map((files) => parseMart(files, this.#databases));
+    const marts = options.marts.map((files) =>
+      parseMart(files, this.#databases, (id) => options.tables.get(id)?.history === true),
+    );
     for (const mart of marts) {
       for (const object of objectsOf(mart)) this.#names.reserve(object, `mart "${mart.name}"`);
       for (const { id } of mart.sources) if (!options.tables.has(id)) throw missingSource(mart.name, id);

@@ -1,4 +1,4 @@
-import { cumulate, Random } from '../../src/dev/payments/random.js';
+import { cumulate, Random } from '../../src/dev/random.js';
 import type { Failpoint } from '../../src/pipeline/failpoint.js';
 
 /** One thing that is done to the system, as data. Times are in milliseconds. */

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Random } from '../../src/dev/payments/random.js';
+import { Random } from '../../src/dev/random.js';
 import { formatLsn, lsnFrom, type Lsn } from '../../src/pipeline/lsn.js';
 import { NEVER } from './rows.js';
 import { COUNTER_MERCHANT, POOL_MERCHANTS, type PoolSums, type Transfers } from './transfers.js';

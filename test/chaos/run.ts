@@ -2,7 +2,8 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { createPaymentsTraffic, type Traffic } from '../../src/dev/payments/traffic.js';
+import { createPaymentsTraffic } from '../../src/dev/payments/generator.js';
+import type { LiveTraffic } from '../../src/dev/traffic.js';
 import { silentLog } from '../../src/pipeline/log.js';
 import { Findings } from './findings.js';
 import { inspect } from './inspection.js';
@@ -83,7 +84,7 @@ class Run {
   readonly #transfers: Transfers;
   readonly #readers: Readers;
   readonly #writers: RowsWriter[];
-  readonly #traffic: Traffic;
+  readonly #traffic: LiveTraffic;
 
   constructor(world: World, seed: number) {
     this.#world = world;
@@ -97,13 +98,14 @@ class Run {
       seed,
       ratePerSecond: TRAFFIC_PER_SECOND,
       log: silentLog,
-    });
+      initial: INITIAL,
+    }).traffic;
   }
 
   /** Resolves to the number of source transactions that were made. */
   async go(endAtMs: number, signal: AbortSignal, onRound: () => void): Promise<number> {
     const { findings } = this.#world;
-    await this.#traffic.loadInitial(INITIAL);
+    await this.#traffic.load();
     await this.#transfers.load();
     await this.#traffic.start();
     const reading = new AbortController();

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
-import { Random } from '../../src/dev/payments/random.js';
+import { Random } from '../../src/dev/random.js';
 import { lsnFrom, type Lsn } from '../../src/pipeline/lsn.js';
 import { isPassing, type World } from './world.js';
 

@@ -8,7 +8,7 @@ import type { Findings } from './findings.js';
 import { Instance } from './instance.js';
 import { MortalServer } from './server.js';
 import { configuredTables, PARTITIONED_SCHEMA, SCHEMA } from './tables.js';
-import { createPaymentsSchema } from '../../src/dev/payments/load.js';
+import { createSchema } from '../../src/dev/generators.js';
 
 export const DATABASE = 'shop';
 export const SLOT = 'chaos';
@@ -74,7 +74,7 @@ export class World {
     ];
     const world = new World({ findings, postgres, clickhouse, links, tables, decoder }, instances);
     await world.withPostgres(async (client) => {
-      await createPaymentsSchema(client);
+      await createSchema(client, 'payments');
       await client.query(SCHEMA + (partitioned ? PARTITIONED_SCHEMA : ''));
     });
     return world;

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Random } from '../../src/dev/payments/random.js';
+import { Random } from '../../src/dev/random.js';
 import type { Relation } from '../../src/pipeline/relation.js';
 import type { Sink } from '../../src/pipeline/sink.js';
 import { isProven, purge } from '../../src/sink/purge.js';

@@ -1,6 +1,6 @@
 import type { Client } from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { Random } from '../../src/dev/payments/random.js';
+import { Random } from '../../src/dev/random.js';
 import type { Relation } from '../../src/pipeline/relation.js';
 import { compile } from '../../src/source/condition/evaluate.js';
 import { NotEvaluable, parseCondition } from '../../src/source/condition/parse.js';

@@ -1,4 +1,4 @@
-import type { Random } from '../../src/dev/payments/random.js';
+import type { Random } from '../../src/dev/random.js';
 
 type Kind = 'number' | 'text' | 'padded' | 'label' | 'bool' | 'uuid' | 'date' | 'timestamp' | 'timestamptz';
 

@@ -72,6 +72,8 @@ function importsOf(file: string, text: string): Import[] {
 function objection(file: string, { specifier, typeOnly }: Import): string | null {
   const room = file.split('/')[0] as Room;
   const rule = RULES[room];
+  // The one place that finds its modules by a convention, in its own room.
+  if (specifier === '(computed)' && file === 'dev/generators.ts') return null;
   if (specifier === '(computed)') return `${file} imports a computed path, which no rule can judge`;
   if (!specifier.startsWith('.')) {
     const forbidden = rule.never.some((name) => specifier === name || specifier.startsWith(`${name}/`));

@@ -2,12 +2,12 @@ import { describe, expect, it } from 'vitest';
 
 import { Book } from '../../src/dev/payments/book.js';
 import { initialMerchants, initialPayments } from '../../src/dev/payments/initial.js';
-import { DAY, formatInstant, HOUR, WEEK } from '../../src/dev/payments/instant.js';
+import { DAY, formatInstant, HOUR, WEEK } from '../../src/dev/instant.js';
 import { generateProfiles } from '../../src/dev/payments/merchants.js';
 import { nextOperation } from '../../src/dev/payments/next-operation.js';
 import { merchantsOf, OPERATION_KINDS, type Operation } from '../../src/dev/payments/operation.js';
 import { formatCents, type Payment } from '../../src/dev/payments/payment.js';
-import { Random } from '../../src/dev/payments/random.js';
+import { Random } from '../../src/dev/random.js';
 import {
   applyOperation,
   createState,

@@ -1,6 +1,6 @@
-import type { Micros } from './instant.js';
+import type { Micros } from '../instant.js';
 import type { Payment, PaymentStatus } from './payment.js';
-import type { Random } from './random.js';
+import type { Random } from '../random.js';
 
 /** What the traffic remembers of a payment, so that it can change it later. */
 export interface KnownPayment {

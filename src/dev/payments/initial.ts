@@ -1,5 +1,5 @@
-import { Random } from './random.js';
-import { DAY, HOUR, type Micros } from './instant.js';
+import { Random } from '../random.js';
+import { DAY, HOUR, type Micros } from '../instant.js';
 import {
   cumulativeWeights,
   generateMerchantText,

@@ -1,26 +1,20 @@
-import { readFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 
 import type { ClientBase } from 'pg';
 import { from as copyFrom } from 'pg-copy-streams';
 
-import { formatInstant, type Micros } from './instant.js';
+import { formatInstant, type Micros } from '../instant.js';
 import { initialMerchants, initialPayments } from './initial.js';
 import { type MerchantProfile, profileOf } from './merchants.js';
 import { formatCents, type Payment } from './payment.js';
-import { Random } from './random.js';
+import { Random } from '../random.js';
 import { createState, type TrafficState } from './state.js';
 
 /** Payments whose later fate the traffic follows: the latest, which change most, and as many spread over all others. */
 const REMEMBERED_LATEST = 10_000;
 const REMEMBERED_MAX = 2 * REMEMBERED_LATEST;
 const COPY_CHUNK_CHARS = 1 << 16;
-
-/** Makes the domain's tables where they are missing. */
-export async function createPaymentsSchema(client: ClientBase): Promise<void> {
-  await client.query(await readFile(new URL('../../../postgres/payments.sql', import.meta.url), 'utf8'));
-}
 
 export async function isLoaded(client: ClientBase): Promise<boolean> {
   const { rows } = await client.query<{ loaded: boolean }>(

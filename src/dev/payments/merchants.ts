@@ -1,4 +1,4 @@
-import { cumulate, type Random } from './random.js';
+import { cumulate, type Random } from '../random.js';
 
 /** What the traffic knows of a merchant; the database has its name and address. */
 export interface MerchantProfile {

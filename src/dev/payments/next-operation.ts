@@ -1,9 +1,9 @@
 import type { KnownPayment } from './book.js';
-import { DAY, HOUR, type Micros, MINUTE, SECOND, WEEK } from './instant.js';
+import { DAY, HOUR, type Micros, MINUTE, SECOND, WEEK } from '../instant.js';
 import { generateAddress, generateMerchantText, type MerchantProfile, profileOf } from './merchants.js';
 import { OPERATION_KINDS, type Operation, type OperationKind, type Statement } from './operation.js';
 import { generateCents, generatePayment, ingestionDelay, type Payment, settledStatus } from './payment.js';
-import { cumulate, type Random } from './random.js';
+import { cumulate, type Random } from '../random.js';
 import type { TrafficState } from './state.js';
 
 /** How often each kind comes; the open payments are settled about as fast as they come in. */

@@ -1,4 +1,4 @@
-import type { Micros } from './instant.js';
+import type { Micros } from '../instant.js';
 import type { MerchantProfile, MerchantText } from './merchants.js';
 import type { Payment, PaymentStatus } from './payment.js';
 

@@ -1,6 +1,6 @@
-import { HOUR, type Micros, MINUTE, SECOND } from './instant.js';
+import { HOUR, type Micros, MINUTE, SECOND } from '../instant.js';
 import type { MerchantProfile } from './merchants.js';
-import { cumulate, type Random } from './random.js';
+import { cumulate, type Random } from '../random.js';
 
 export type PaymentStatus = 'Pending' | 'Paid' | 'Rejected';
 

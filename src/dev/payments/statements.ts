@@ -1,6 +1,7 @@
 import type { ClientBase } from 'pg';
 
-import { formatInstant } from './instant.js';
+import { formatInstant } from '../instant.js';
+import { asTransaction } from '../traffic.js';
 import type { Operation, Statement } from './operation.js';
 import { formatCents } from './payment.js';
 
@@ -13,17 +14,11 @@ export async function executeOperation(client: ClientBase, operation: Operation)
   if (operation.commit && operation.statements.length === 1 && only !== undefined) {
     return executeStatement(client, only);
   }
-  let rows = 0;
-  await client.query('begin');
-  try {
-    for (const statement of operation.statements) rows += await executeStatement(client, statement);
-    await client.query(operation.commit ? 'commit' : 'rollback');
-  } catch (error) {
-    // The first error is the one to tell of; on a broken connection the rollback happened already.
-    await client.query('rollback').catch(() => undefined);
-    throw error;
-  }
-  return operation.commit ? rows : 0;
+  return asTransaction(
+    client,
+    operation.commit,
+    operation.statements.map((statement) => () => executeStatement(client, statement)),
+  );
 }
 
 async function executeStatement(client: ClientBase, statement: Statement): Promise<number> {

@@ -2,15 +2,29 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import pg from 'pg';
 
-import type { Log } from '../../pipeline/log.js';
+import type { Log } from '../pipeline/log.js';
 import type { Micros } from './instant.js';
-import { copyInitialData, createPaymentsSchema, isLoaded, readState } from './load.js';
-import { generateProfiles } from './merchants.js';
-import { nextOperation } from './next-operation.js';
-import { merchantsOf, OPERATION_KINDS, type Operation, type OperationKind } from './operation.js';
-import { Random } from './random.js';
-import { applyOperation, largestMerchant, type TrafficState } from './state.js';
-import { executeOperation } from './statements.js';
+
+/** One source transaction. */
+export interface Operation {
+  /** What it is, in the words of its domain: `pay`, `settle`, `roll_back`. */
+  readonly kind: string;
+  /** Runs it as one transaction and resolves to the number of rows it changed; 0 when it was rolled back. */
+  run(client: pg.ClientBase): Promise<number>;
+}
+
+/** What a domain's traffic consists of. Nothing in it waits, retries or holds a connection: that is what `LiveTraffic` does. */
+export interface Generator {
+  /** Makes the tables where they are missing and fills them; resolves to false where there are rows already, and changes none of them. */
+  load(client: pg.ClientBase): Promise<boolean>;
+  /** Learns from the tables where to go on. Called once before the first `next`, also right after a `load`. */
+  begin(client: pg.ClientBase): Promise<void>;
+  /**
+   * The next transaction of the sequence, at this moment of its clock. Pure: what it returns depends on the seed, on what `begin` saw
+   * and on the moments, so the same seed repeats a run.
+   */
+  next(at: Micros): Operation;
+}
 
 export interface TrafficOptions {
   /** A role that owns the tables. */
@@ -25,36 +39,13 @@ export interface TrafficOptions {
   readonly startAt?: Date;
 }
 
-export interface InitialLoad {
-  readonly merchants: number;
-  readonly payments: number;
-  readonly days: number;
-}
-
 export interface TrafficReport {
-  readonly seed: number;
-  /** Transactions by kind, as far as they were committed (or, for `roll_back`, rolled back). */
-  readonly operations: Readonly<Record<OperationKind, number>>;
+  /** Transactions by kind, as far as they ended: committed, or rolled back on purpose. */
+  readonly operations: Readonly<Record<string, number>>;
   readonly transactions: number;
   readonly rows: number;
   /** Transactions that were run again after a deadlock or a lost connection. */
   readonly retries: number;
-  /** Every merchant that a transaction concerned: whose own row or payments may have changed. */
-  readonly touchedMerchants: ReadonlySet<bigint>;
-}
-
-export interface Traffic {
-  /** Makes the tables and fills them; rows that are there already stay, and nothing is loaded then. */
-  loadInitial(load: InitialLoad): Promise<{ loaded: boolean }>;
-  /** Begins the live traffic; resolves once it runs. */
-  start(): Promise<void>;
-  /** Lets what is under way finish, and makes no further change before `resume`. */
-  pause(): Promise<void>;
-  resume(): void;
-  /** Lets what is under way finish, closes all connections and reports. Rejects with what ended the traffic early, if anything did. */
-  stop(): Promise<TrafficReport>;
-  /** The one that gets most payments; null before there are any. */
-  largestMerchantId(): bigint | null;
 }
 
 const CONNECTIONS = 4;
@@ -64,36 +55,28 @@ const RETRIES_MAX = 100;
 const RETRY_PAUSE_MS = 200;
 const PAUSE_LOOK_MS = 20;
 
-/** Believable life on the payments domain: initial data and a repeatable sequence of changes on a few connections. */
-export function createPaymentsTraffic(options: TrafficOptions): Traffic {
-  return new PaymentsTraffic(options);
-}
-
-class PaymentsTraffic implements Traffic {
+/** Runs a generator's transactions at a rate, on a few connections, through deadlocks and restarts of the server. */
+export class LiveTraffic {
+  readonly #generator: Generator;
   readonly #options: TrafficOptions;
   readonly #pool: pg.Pool;
-  readonly #random: Random;
   readonly #stopping = new AbortController();
-  readonly #operations = Object.fromEntries(OPERATION_KINDS.map((kind) => [kind, 0])) as Record<
-    OperationKind,
-    number
-  >;
-  readonly #touched = new Set<bigint>();
-  #state: TrafficState | null = null;
+  readonly #operations: Record<string, number> = {};
   #workers: Promise<void>[] = [];
   #failure: Error | null = null;
+  #taken = 0;
   #rows = 0;
   #retries = 0;
-  /** Where the sequence's clock stood at operation 0, in microseconds since 1970, and the same moment on our own clock. */
+  /** Where the sequence's clock stood at its first operation, in microseconds since 1970, and the same moment on our own clock. */
   #sequenceStart: Micros = 0;
   #clockStartMs = 0;
   #skippedMs = 0;
   #executing = 0;
   #paused = false;
 
-  constructor(options: TrafficOptions) {
+  constructor(generator: Generator, options: TrafficOptions) {
+    this.#generator = generator;
     this.#options = options;
-    this.#random = new Random(options.seed, 1);
     this.#pool = new pg.Pool({
       connectionString: options.url,
       max: options.connections ?? CONNECTIONS,
@@ -106,29 +89,27 @@ class PaymentsTraffic implements Traffic {
     this.#pool.on('connect', (client) => client.on('error', lost));
   }
 
-  async loadInitial({ merchants, payments, days }: InitialLoad): Promise<{ loaded: boolean }> {
-    const { seed, startAt = new Date() } = this.#options;
-    const profiles = generateProfiles(merchants, new Random(seed, 5));
-    return this.#withClient(async (client) => {
-      await createPaymentsSchema(client);
-      if (await isLoaded(client)) return { loaded: false };
-      const until = startAt.getTime() * 1000;
-      this.#state = await copyInitialData(client, { profiles, seed, payments, days, until });
-      return { loaded: true };
-    });
+  /** Makes the tables and fills them; rows that are there already stay, and nothing is loaded then. */
+  async load(): Promise<{ loaded: boolean }> {
+    return { loaded: await this.#withClient((client) => this.#generator.load(client)) };
   }
 
+  /** Begins the live traffic; resolves once it runs. */
   async start(): Promise<void> {
     if (this.#workers.length > 0) throw new Error('the traffic runs already');
-    const { startAt = new Date(), seed, connections = CONNECTIONS } = this.#options;
-    const state = this.#state ?? (await this.#withClient((client) => readState(client, seed)));
-    if (state.profiles.length === 0) throw new Error('public.merchants is empty: load initial data first');
-    this.#state = state;
+    const { startAt = new Date(), connections = CONNECTIONS } = this.#options;
+    await this.#withClient((client) => this.#generator.begin(client));
     this.#sequenceStart = startAt.getTime() * 1000;
     this.#clockStartMs = performance.now();
-    this.#workers = Array.from({ length: connections }, () => this.#work(state));
+    this.#workers = Array.from({ length: connections }, () => this.#work());
   }
 
+  /** Transactions that have ended so far. */
+  get transactions(): number {
+    return Object.values(this.#operations).reduce((sum, count) => sum + count, 0);
+  }
+
+  /** Lets what is under way finish, and makes no further change before `resume`. */
   async pause(): Promise<void> {
     this.#paused = true;
     while (this.#executing > 0) await sleep(PAUSE_LOOK_MS);
@@ -138,32 +119,26 @@ class PaymentsTraffic implements Traffic {
     this.#paused = false;
   }
 
+  /** Lets what is under way finish, closes all connections and reports. Rejects with what ended the traffic early, if anything did. */
   async stop(): Promise<TrafficReport> {
     this.#stopping.abort();
     await Promise.all(this.#workers);
     if (!this.#pool.ended) await this.#pool.end();
     if (this.#failure !== null) throw this.#failure;
     return {
-      seed: this.#options.seed,
       operations: { ...this.#operations },
-      transactions: Object.values(this.#operations).reduce((sum, count) => sum + count, 0),
+      transactions: this.transactions,
       rows: this.#rows,
       retries: this.#retries,
-      touchedMerchants: this.#touched,
     };
   }
 
-  largestMerchantId(): bigint | null {
-    const largest = this.#state === null ? undefined : largestMerchant(this.#state);
-    return largest === undefined ? null : BigInt(largest.id);
-  }
-
   /** One connection's share: takes the next operation of the common sequence when it is due, and runs it. */
-  async #work(state: TrafficState): Promise<void> {
+  async #work(): Promise<void> {
     const { signal } = this.#stopping;
     try {
       while (!signal.aborted) {
-        const { operation, dueInMs } = this.#take(state);
+        const { operation, dueInMs } = this.#take();
         if (dueInMs > 0) await sleep(dueInMs, undefined, { signal });
         while (this.#paused) await sleep(PAUSE_LOOK_MS, undefined, { signal });
         this.#executing += 1;
@@ -178,10 +153,9 @@ class PaymentsTraffic implements Traffic {
     }
   }
 
-  #take(state: TrafficState): { operation: Operation; dueInMs: number } {
-    const atMs = (state.operations * 1000) / this.#options.ratePerSecond;
-    const operation = nextOperation(state, this.#random, this.#sequenceStart + Math.round(atMs * 1000));
-    applyOperation(state, operation);
+  #take(): { operation: Operation; dueInMs: number } {
+    const atMs = (this.#taken++ * 1000) / this.#options.ratePerSecond;
+    const operation = this.#generator.next(this.#sequenceStart + Math.round(atMs * 1000));
     let dueInMs = this.#clockStartMs + this.#skippedMs + atMs - performance.now();
     if (dueInMs < -BEHIND_MAX_MS) {
       this.#skippedMs -= dueInMs;
@@ -191,11 +165,9 @@ class PaymentsTraffic implements Traffic {
   }
 
   async #execute(operation: Operation): Promise<void> {
-    // Before the attempt: a commit counts even when its answer is lost.
-    if (operation.commit) for (const id of merchantsOf(operation)) this.#touched.add(BigInt(id));
     for (let attempt = 1; ; attempt++) {
       try {
-        const rows = await this.#withClient((client) => executeOperation(client, operation));
+        const rows = await this.#withClient((client) => operation.run(client));
         this.#rows += rows;
         break;
       } catch (error) {
@@ -206,7 +178,7 @@ class PaymentsTraffic implements Traffic {
         await sleep(RETRY_PAUSE_MS, undefined, { signal: this.#stopping.signal });
       }
     }
-    this.#operations[operation.kind]++;
+    this.#operations[operation.kind] = (this.#operations[operation.kind] ?? 0) + 1;
   }
 
   async #withClient<T>(task: (client: pg.PoolClient) => Promise<T>): Promise<T> {
@@ -224,6 +196,25 @@ class PaymentsTraffic implements Traffic {
       client.release(broken);
     }
   }
+}
+
+/** Runs these as one transaction, or rolls it back at its end where `commit` is false; resolves to the rows changed. */
+export async function asTransaction(
+  client: pg.ClientBase,
+  commit: boolean,
+  statements: readonly (() => Promise<number>)[],
+): Promise<number> {
+  let rows = 0;
+  await client.query('begin');
+  try {
+    for (const statement of statements) rows += await statement();
+    await client.query(commit ? 'commit' : 'rollback');
+  } catch (error) {
+    // The first error is the one to tell of; on a broken connection the rollback happened already.
+    await client.query('rollback').catch(() => undefined);
+    throw error;
+  }
+  return commit ? rows : 0;
 }
 
 /** The server's SQLSTATE; undefined when the error did not come from the server. */

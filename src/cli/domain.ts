@@ -1,0 +1,56 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parse } from 'yaml';
+import { z } from 'zod';
+import { domainNames, loadGenerator, type GeneratorModule } from '../dev/generators.js';
+import { WalhouseError } from '../pipeline/errors.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+
+const schema = z.strictObject({
+  title: z.string().min(1),
+  question: z.string().min(1),
+  /** As under `tables` in walhouse.yaml. */
+  tables: z.record(z.string(), z.unknown()),
+});
+
+/** A domain as its files say: what to follow, what to answer, and what the answers are held against. */
+export interface Domain {
+  readonly name: string;
+  readonly title: string;
+  readonly question: string;
+  readonly tables: Readonly<Record<string, unknown>>;
+  readonly generator: GeneratorModule;
+  /** The question of each mart in SQL on Postgres. */
+  readonly oracles: readonly { readonly mart: string; readonly sql: string }[];
+}
+
+/**
+ * Reads the domains that a name stands for: one, or those of `all`.
+ * @throws WalhouseError domain_unknown
+ */
+export async function readDomains(name: string): Promise<Domain[]> {
+  const known = domainNames();
+  if (name !== 'all' && !known.includes(name)) {
+    throw new WalhouseError('domain_unknown', {
+      what: `there is no domain "${name}".`,
+      why: 'Nothing was started.',
+      fix: `take one of ${known.join(', ')}, or all`,
+    });
+  }
+  return Promise.all((name === 'all' ? known : [name]).map(readDomain));
+}
+
+async function readDomain(name: string): Promise<Domain> {
+  const folder = join(ROOT, 'clickhouse', name);
+  const { title, question, tables } = schema.parse(parse(readFileSync(join(folder, 'domain.yaml'), 'utf8')));
+  const generator = await loadGenerator(name);
+  if (generator === null) throw new Error(`src/dev/${name}/ has no generator`);
+  const oracle = join(folder, 'oracle');
+  const oracles = (existsSync(oracle) ? readdirSync(oracle) : [])
+    .filter((file) => file.endsWith('.sql'))
+    .sort()
+    .map((file) => ({ mart: file.replace(/\.sql$/, ''), sql: readFileSync(join(oracle, file), 'utf8') }));
+  return { name, title, question, tables, generator, oracles };
+}
