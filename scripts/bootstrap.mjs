@@ -207,7 +207,9 @@ async function test(argv) {
     const vitest = join(ROOT, 'node_modules', 'vitest', 'vitest.mjs');
     const chosen = argv.some((argument) => /^--reporter(=|$)/.test(argument)) ? [] : ['--reporter=default'];
     const reporters = [...chosen, '--reporter=json', `--outputFile.json=${report}`];
-    const code = await run(process.execPath, [vitest, 'run', ...reporters, ...argv], { cwd: ROOT });
+    // What was built just now is what is there, so the tests run it: it starts in a third of the time.
+    const env = { ...process.env, WALHOUSE_TEST_BUILT: '1' };
+    const code = await run(process.execPath, [vitest, 'run', ...reporters, ...argv], { cwd: ROOT, env });
     const counts = countsIn(report, code);
     printCounts(counts);
     return code;

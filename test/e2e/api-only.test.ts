@@ -95,6 +95,7 @@ describe('run --api-only', () => {
       .poll(async () => Object.values((await reader.status()).tables).map(({ state }) => state), COMES)
       .toContain('streaming');
     expect(await risk()).toMatchObject({ status: 503, document: { kind: 'snapshotting' } });
+    await expect.poll(() => walhouse.stateInKernel(), COMES).toBe('T');
     walhouse.signal('SIGCONT');
     await reader.applied(await lsn());
     expect((await risk()).status).toBe(200);

@@ -233,13 +233,17 @@ describe('walhouse check', () => {
     expect(await cli(['check', '--config', path])).toMatchObject({ code: 2 });
   });
 
-  /** What both servers hold that somebody could have made. */
+  /** What both servers hold that it could have made; other tests' things come and go beside it. */
   async function everything(): Promise<unknown> {
     const { databases } = odd;
     return [
-      await databases.postgres('select slot_name from pg_replication_slots order by 1'),
+      await databases.postgres(
+        'select slot_name from pg_replication_slots where database = current_database() order by 1',
+      ),
       await databases.postgres('select pubname from pg_publication order by 1'),
-      await databases.clickhouse('select name from system.databases order by 1'),
+      await databases.clickhouse(
+        `select name from system.databases where startsWith(name, '${databases.clickhouseDatabase}') order by 1`,
+      ),
     ];
   }
 });

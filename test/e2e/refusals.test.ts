@@ -7,6 +7,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startPostgres, type LocalPostgres } from '../../src/dev/servers/postgres.js';
 import { createDatabases, type TestDatabases } from '../support/servers.js';
 import { freePort } from '../../src/dev/servers/ports.js';
+import { PROGRAM } from '../support/program.js';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 const directory = mkdtempSync(join(tmpdir(), 'walhouse-refusals-'));
@@ -45,7 +46,7 @@ async function refused(config: object | string): Promise<Refusal> {
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      ['--import', 'tsx', 'src/cli/main.ts', 'run', '--config', path],
+      [...PROGRAM, 'run', '--config', path],
       { cwd: ROOT, timeout: 60_000, env: { ...process.env, WALHOUSE_LOG_LEVEL: 'silent' } },
       (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;

@@ -4,6 +4,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { StatusDocument } from '../../src/ops/status.js';
 import { Scenario } from '../support/scenario.js';
+import { PROGRAM } from '../support/program.js';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 const SCHEMA = readFileSync(new URL('../../postgres/payments.sql', import.meta.url), 'utf8');
@@ -37,7 +38,7 @@ function statusCommand(...args: string[]): Promise<{ code: number; stdout: strin
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      ['--import', 'tsx', 'src/cli/main.ts', 'status', '--config', scenario.walhouse.configPath, ...args],
+      [...PROGRAM, 'status', '--config', scenario.walhouse.configPath, ...args],
       { cwd: ROOT, timeout: 30_000 },
       (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;

@@ -44,7 +44,9 @@ describe('a second instance with the same configuration', () => {
   const traces = async (): Promise<unknown> => {
     const database = scenario.databases.clickhouseDatabase;
     return [
-      await scenario.sql(`select slot_name, active_pid from pg_replication_slots order by 1`),
+      await scenario.sql(
+        `select slot_name, active_pid from pg_replication_slots where database = current_database() order by 1`,
+      ),
       await scenario.sql(`select pubname, puballtables from pg_publication order by 1`),
       await scenario.databases.clickhouse(
         `select database, name, toString(uuid) as uuid from system.tables where startsWith(database, '${database}') order by 1, 2`,
@@ -56,7 +58,7 @@ describe('a second instance with the same configuration', () => {
   it('waits while the first one is still at its snapshot, and makes it when that one dies', async () => {
     const { walhouse } = scenario;
     await walhouse.start({ WALHOUSE_FAILPOINT: 'mid_snapshot:1:stop' });
-    await expect.poll(() => stateInKernel(walhouse), COMES).toBe('T');
+    await expect.poll(() => walhouse.stateInKernel(), COMES).toBe('T');
     await second.start();
     await expect.poll(() => stateOf(second), COMES).toBe('standby slot_in_use');
     const risk = await fetch(`${second.url}/v1/merchants/1/risk`);
@@ -128,8 +130,3 @@ describe('a second instance with the same configuration', () => {
     },
   );
 });
-
-/** `T` once the process has been stopped. */
-function stateInKernel({ pid }: Walhouse): string {
-  return /\) (\w)/.exec(readFileSync(`/proc/${pid}/stat`, 'utf8'))?.[1] ?? '';
-}

@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { TableReport, VerifyReport } from '../../src/ops/verify/report.js';
 import { createSinkClient } from '../../src/sink/client.js';
 import { Scenario } from '../support/scenario.js';
+import { PROGRAM } from '../support/program.js';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 const LARGE_ROWS = 200_000;
@@ -71,7 +72,7 @@ function verifyWith(configPath: string, ...args: string[]): Promise<Ended> {
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      ['--import', 'tsx', 'src/cli/main.ts', 'verify', '--config', configPath, ...args],
+      [...PROGRAM, 'verify', '--config', configPath, ...args],
       { cwd: ROOT, timeout: 60_000 },
       (error, stdout, stderr) => {
         resolve({

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { PROGRAM } from './program.js';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 
@@ -13,7 +14,7 @@ export function cli(args: readonly string[], environment: Record<string, string>
   return new Promise((resolve) => {
     execFile(
       process.execPath,
-      ['--import', 'tsx', 'src/cli/main.ts', ...args],
+      [...PROGRAM, ...args],
       { cwd: ROOT, timeout: 60_000, env: { ...process.env, ...environment }, maxBuffer: 64 * 1024 * 1024 },
       (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1;

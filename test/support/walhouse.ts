@@ -7,6 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { freePort } from '../../src/dev/servers/ports.js';
 import type { StatusDocument } from '../../src/ops/status.js';
 import { lsnFrom } from '../../src/pipeline/lsn.js';
+import { PROGRAM } from './program.js';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 const READY_MS = 60_000;
@@ -50,16 +51,21 @@ export class Walhouse {
     return this.#child?.pid;
   }
 
+  /** One letter: `T` once a failpoint has stopped it where it stood. */
+  stateInKernel(): string {
+    return /^State:\s+(\S)/m.exec(readFileSync(`/proc/${this.pid}/status`, 'utf8'))?.[1] ?? '';
+  }
+
   /** Starts the process; does not wait for anything but the start itself. `flags`: e.g. `--api-only`. */
   async start(environment: Record<string, string> = {}, flags: readonly string[] = []): Promise<void> {
     this.#port = await freePort();
     this.url = `http://127.0.0.1:${this.#port}`;
     this.#writeConfig();
-    this.#child = spawn(
-      process.execPath,
-      ['--import', 'tsx', 'src/cli/main.ts', 'run', '--config', this.configPath, ...flags],
-      { cwd: ROOT, env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] },
-    );
+    this.#child = spawn(process.execPath, [...PROGRAM, 'run', '--config', this.configPath, ...flags], {
+      cwd: ROOT,
+      env: { ...process.env, ...environment },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
       stream.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
     }
