@@ -299,6 +299,46 @@ program
   });
 
 program
+  .command('load')
+  .argument('<domain>', 'payments, receivables, banking, claims, ...')
+  .description('loads CSV files into the tables of a domain in the source')
+  .requiredOption('--from <dir>', 'the folder with TABLE.csv or TABLE.csv.gz, each with a header')
+  .option(
+    '--url <url>',
+    'the source, of a role that owns the tables; safer in the environment variable SOURCE_URL',
+  )
+  .addOption(new Option('--append', 'also into tables that have rows').conflicts('replace'))
+  .option('--replace', 'removes the rows of all tables of the domain first')
+  .addOption(jsonOption)
+  .addHelpText(
+    'after',
+    `
+All files are one transaction. A line that Postgres does not take is reported with its number and left out; the others go
+on, and the exit code is then 1.
+
+  SOURCE_URL=postgres://owner@localhost/shop walhouse load receivables --from ./export`,
+  )
+  .action(
+    async (
+      domain: string,
+      options: { from: string; url?: string; append?: boolean; replace?: boolean; json?: boolean },
+    ) => {
+      const { load } = await import('./load.js');
+      const { from, url, append, replace, json } = options;
+      process.exitCode = await load(
+        {
+          domain,
+          from,
+          url,
+          existing: replace === true ? 'replace' : append === true ? 'append' : 'refuse',
+          json: json === true,
+        },
+        process.env,
+      );
+    },
+  );
+
+program
   .command('demo')
   .description('a local Postgres with live traffic, streamed into a local ClickHouse, with the API')
   .option('--domain <name>', 'which domain is played, or all of them', 'payments')

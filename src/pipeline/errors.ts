@@ -51,6 +51,7 @@ export const ERROR_POLICY = {
   repair_too_large: 'stop',
   erase_refused: 'stop',
   domain_unknown: 'stop',
+  load_refused: 'stop',
   // The local servers of the demo and the tests.
   local_install_failed: 'stop',
   local_port_taken: 'stop',
