@@ -27,16 +27,16 @@ create view {database}.invoice_features (
 select
   invoices.invoice_id as inv_id,
   invoices.account_id as acct_id,
-  ifNull(lines.total, 0) as inv_total,
-  ifNull(lines.items, 0) as inv_items,
-  invoices.issued - accounts.joined as acct_age,
+  cast(ifNull(lines.total, 0) as Decimal(38, 4)) as inv_total,
+  toInt64(ifNull(lines.items, 0)) as inv_items,
+  toInt32(invoices.issued - accounts.joined) as acct_age,
   invoices.within_120_days as num_inv_120d,
   invoices.so_far as cum_tot_inv_acct,
-  if(
+  toUInt8(if(
     invoices.paid is null,
     if(toInt32(toDate32(now64(6, 'UTC'), 'UTC')) - invoices.issued > 30, 1, null),
     if(invoices.paid - invoices.issued > 30, 1, 0)
-  ) as is_late
+  )) as is_late
 from (
   -- Days as numbers, which know no time zone.
   select

@@ -16,29 +16,20 @@
 -- tracks: receivables.invoice_line_items ()
 -- tracks: receivables.skus ()
 -- tracks: receivables.accounts ()
-create view {database}.invoice_features_at (
-  inv_id Int32 comment 'The invoice',
-  acct_id Int32 comment 'The account that is to pay',
-  inv_total Decimal(38, 4) comment 'Sum of quantity times retail price, exact',
-  inv_items Int64 comment 'Sum of the quantities',
-  acct_age Nullable(Int32) comment 'Days from the day the account joined to the day of issue; null where there is no such account',
-  num_inv_120d UInt64 comment 'Other invoices of the account issued 1 to 120 days before this one',
-  cum_tot_inv_acct UInt64 comment 'Invoices of the account issued up to and including the day of this one, itself among them',
-  is_late Nullable(UInt8) comment '1: paid more than 30 days after issue, or unpaid and older than 30 days; 0: paid in time; null: unpaid and not older than 30 days'
-) as
+create view {database}.invoice_features_at as
 select
   invoices.invoice_id as inv_id,
   invoices.account_id as acct_id,
-  ifNull(lines.total, 0) as inv_total,
-  ifNull(lines.items, 0) as inv_items,
-  invoices.issued - accounts.joined as acct_age,
+  cast(ifNull(lines.total, 0) as Decimal(38, 4)) as inv_total,
+  toInt64(ifNull(lines.items, 0)) as inv_items,
+  toInt32(invoices.issued - accounts.joined) as acct_age,
   invoices.within_120_days as num_inv_120d,
   invoices.so_far as cum_tot_inv_acct,
-  if(
+  toUInt8(if(
     invoices.paid is null,
     if(toInt32(toDate32({ts:DateTime64(6, 'UTC')}, 'UTC')) - invoices.issued > 30, 1, null),
     if(invoices.paid - invoices.issued > 30, 1, 0)
-  ) as is_late
+  )) as is_late
 from (
   -- Days as numbers, which know no time zone.
   select

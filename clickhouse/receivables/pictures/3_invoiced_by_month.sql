@@ -3,13 +3,16 @@
 -- x: month
 -- y: in time, late, not due yet
 -- unit: amount
-select
-  formatDateTime(toStartOfMonth(invoices.date_issued), '%Y-%m') as month,
-  round(sumIf(features.inv_total, features.is_late = 0), 2) as `in time`,
-  round(sumIf(features.inv_total, features.is_late = 1), 2) as late,
-  round(sumIf(features.inv_total, features.is_late is null), 2) as `not due yet`
-from {database}.invoice_features as features
-inner join {database}.receivables_invoices as invoices on invoices.invoice_id = features.inv_id
-group by month
-order by month desc
-limit 14
+select * from (
+  select
+    formatDateTime(toStartOfMonth(invoices.date_issued), '%Y-%m') as month,
+    round(sumIf(features.inv_total, features.is_late = 0), 2) as `in time`,
+    round(sumIf(features.inv_total, features.is_late = 1), 2) as late,
+    round(sumIf(features.inv_total, features.is_late is null), 2) as `not due yet`
+  from {database}.invoice_features as features
+  inner join {database}.receivables_invoices as invoices on invoices.invoice_id = features.inv_id
+  group by month
+  order by month desc
+  limit 14
+)
+order by month
