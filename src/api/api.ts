@@ -15,6 +15,7 @@ import { addSlotMetrics, addVerifyMetrics, ApiMetrics } from './metrics.js';
 import type { Positions } from './positions.js';
 import type { RateLimit } from './rate-limit.js';
 import type { RiskReader } from './risk.js';
+import { addDomainRoutes, type Pictures } from './routes-domains.js';
 import { addOpsRoutes, type Control } from './routes-ops.js';
 import { addRiskRoutes } from './routes-risk.js';
 import { microsFromMs } from './timestamp.js';
@@ -35,6 +36,8 @@ export interface ApiOptions {
   /** The windows that may be asked for, in milliseconds; the seven days alone when left out. */
   readonly windowsMs?: readonly number[];
   readonly positions: Positions;
+  /** What the domains' pages show; none when left out. */
+  readonly pictures?: Pictures;
   readonly status: () => StatusDocument | Promise<StatusDocument>;
   /** Without it what it does is refused. */
   readonly control?: Control;
@@ -69,6 +72,11 @@ const NO_CONTROL: Control = {
   resume: refused,
 };
 
+const NO_PICTURES: Pictures = {
+  pages: [],
+  ask: () => Promise.reject(new Error('there are no pictures')),
+};
+
 /** The HTTP API. Opens no port: `serveApi` does, and tests ask `app.request` directly. */
 export function createApi(options: ApiOptions): Hono<ApiEnv> {
   const { positions, status, log } = options;
@@ -98,6 +106,7 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     now,
     windows: (options.windowsMs ?? []).map((ms) => microsFromMs(ms)),
   });
+  addDomainRoutes(app, { pictures: options.pictures ?? NO_PICTURES, positions, guard, now });
   addOpsRoutes(app, {
     status,
     positions,
@@ -118,7 +127,13 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     definition.type === 'route' ? [definition.route] : [],
   );
   app.notFound(
-    answerUnknown([...documented, { method: 'get', path: '/' }, { method: 'get', path: '/openapi.json' }]),
+    answerUnknown([
+      ...documented,
+      ...['/', '/domains/:name', '/assets/chart.js', '/openapi.json'].map((path) => ({
+        method: 'get',
+        path,
+      })),
+    ]),
   );
   return app;
 }
@@ -134,7 +149,7 @@ function everyRequest(log: Log, metrics: ApiMetrics) {
     const { headers } = context.res;
     for (const [name, value] of SECURITY_HEADERS) headers.set(name, value);
     if (!headers.has('content-security-policy')) headers.set('content-security-policy', NO_CONTENT_POLICY);
-    headers.set('cache-control', 'no-store');
+    if (!headers.has('cache-control')) headers.set('cache-control', 'no-store');
     headers.set('x-request-id', requestId);
 
     const ms = performance.now() - startedMs;

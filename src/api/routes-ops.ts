@@ -37,7 +37,7 @@ export interface Control {
 
 const JSON_HEALTH = { 'application/json': { schema: Health } };
 
-/** `GET /v1/replication`, health, readiness, metrics and the dashboard. */
+/** `GET /v1/replication`, health, readiness, metrics and the dashboard's pages. */
 export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions): void {
   const { guard, positions, registry, dashboard, control } = options;
 
@@ -186,10 +186,20 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
     return context.text(await registry.metrics(), 200, { 'content-type': registry.contentType });
   });
 
-  app.get('/', guard.open(), (context) =>
-    context.body(dashboard.html, 200, {
-      'content-type': 'text/html; charset=utf-8',
-      'content-security-policy': dashboard.contentSecurityPolicy,
+  for (const [path, page] of [
+    ['/', dashboard.overview],
+    ['/domains/:name', dashboard.domain],
+  ] as const)
+    app.get(path, guard.open(), (context) =>
+      context.body(page.html, 200, {
+        'content-type': 'text/html; charset=utf-8',
+        'content-security-policy': page.contentSecurityPolicy,
+      }),
+    );
+  app.get('/assets/chart.js', guard.open(), (context) =>
+    context.body(dashboard.chartLibrary, 200, {
+      'content-type': 'text/javascript; charset=utf-8',
+      'cache-control': 'max-age=3600',
     }),
   );
 }

@@ -325,6 +325,32 @@ export const RepairedRows = z
   })
   .openapi('RepairedRows');
 
+const DomainName = z.object({
+  name: z.string().openapi({ example: 'receivables' }),
+  title: z.string(),
+  question: z.string(),
+});
+
+export const DomainList = z.object({ domains: z.array(DomainName) }).openapi('Domains');
+
+export const DomainAnswer = DomainName.extend({
+  at_least: z.object({ lsn }).nullable().openapi({
+    description: 'The answers are of this position or a later one; null while none can be stated.',
+  }),
+  pictures: z.array(
+    z.object({
+      id: z.string(),
+      title: z.string(),
+      shows: z.enum(['bar', 'line', 'table']),
+      x: z.string().nullable().openapi({ description: 'The column that names each row.' }),
+      y: z.array(z.string()).openapi({ description: 'The columns that are drawn.' }),
+      unit: z.string().nullable(),
+      columns: z.array(z.object({ name: z.string(), type: z.string() })),
+      rows: z.array(z.array(z.unknown())).openapi({ description: 'Numbers are text.' }),
+    }),
+  ),
+}).openapi('Domain');
+
 export const Health = z
   .object({ status: z.enum(['ok', 'failing']), state: InstanceState, kind: z.string().optional() })
   .openapi('Health');

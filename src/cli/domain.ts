@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { domainNames, loadGenerator, type GeneratorModule } from '../dev/generators.js';
+import { parsePicture, type DomainPage } from '../ops/pictures.js';
 import { WalhouseError } from '../pipeline/errors.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
@@ -42,15 +43,32 @@ export async function readDomains(name: string): Promise<Domain[]> {
   return Promise.all((name === 'all' ? known : [name]).map(readDomain));
 }
 
+/** The pages of those of these marts that are domains; a mart needs none. */
+export function readPages(marts: readonly string[]): DomainPage[] {
+  return marts.flatMap((name) => {
+    if (!existsSync(join(ROOT, 'clickhouse', name, 'domain.yaml'))) return [];
+    const { title, question } = readDescription(name);
+    const pictures = sqlIn(name, 'pictures').map(({ file, sql }) => parsePicture(file, sql));
+    return [{ name, title, question, pictures }];
+  });
+}
+
 async function readDomain(name: string): Promise<Domain> {
-  const folder = join(ROOT, 'clickhouse', name);
-  const { title, question, tables } = schema.parse(parse(readFileSync(join(folder, 'domain.yaml'), 'utf8')));
   const generator = await loadGenerator(name);
   if (generator === null) throw new Error(`src/dev/${name}/ has no generator`);
-  const oracle = join(folder, 'oracle');
-  const oracles = (existsSync(oracle) ? readdirSync(oracle) : [])
+  const oracles = sqlIn(name, 'oracle').map(({ file, sql }) => ({ mart: file.replace(/\.sql$/, ''), sql }));
+  return { name, ...readDescription(name), generator, oracles };
+}
+
+function readDescription(name: string): z.output<typeof schema> {
+  return schema.parse(parse(readFileSync(join(ROOT, 'clickhouse', name, 'domain.yaml'), 'utf8')));
+}
+
+/** In the order of their names. */
+function sqlIn(name: string, folder: string): { readonly file: string; readonly sql: string }[] {
+  const path = join(ROOT, 'clickhouse', name, folder);
+  return (existsSync(path) ? readdirSync(path) : [])
     .filter((file) => file.endsWith('.sql'))
     .sort()
-    .map((file) => ({ mart: file.replace(/\.sql$/, ''), sql: readFileSync(join(oracle, file), 'utf8') }));
-  return { name, title, question, tables, generator, oracles };
+    .map((file) => ({ file, sql: readFileSync(join(path, file), 'utf8') }));
 }

@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { createApi } from '../api/api.js';
 import { parseKeys } from '../api/keys.js';
 import { notTheWriter } from '../api/failures.js';
+import { clickHousePictures } from '../api/pictures-clickhouse.js';
 import { serveApi } from '../api/serve.js';
 import { positionsOf } from '../ops/positions.js';
 import { SourceWatch } from '../ops/source-watch.js';
@@ -19,6 +20,7 @@ import { openSink } from '../sink/sink.js';
 import { openSource } from '../source/source.js';
 import { backgroundVerify, type RunningVerify } from './background-verify.js';
 import { listenAddress, type Config } from './config.js';
+import { readPages } from './domain.js';
 import { configuredMarts, RISK_TABLES, riskReader } from './payments-marts.js';
 import { examine, refuseFixed } from './reconfigure.js';
 
@@ -107,6 +109,7 @@ export async function startService(
       risk: riskReader(to, askClient, positions),
       windowsMs: to.risk.windows,
       positions,
+      pictures: clickHousePictures(askClient, to.sink.database, readPages(to.marts)),
       status,
       control: {
         async resync(table) {

@@ -32,6 +32,8 @@ describe('/openapi.json', () => {
       'get /healthz',
       'get /metrics',
       'get /readyz',
+      'get /v1/domains',
+      'get /v1/domains/{name}',
       'get /v1/merchants/{id}/risk',
       'get /v1/replication',
       'post /v1/merchants/risk',
@@ -71,6 +73,8 @@ describe('/openapi.json', () => {
       ]),
     );
     expect(Object.fromEntries(scopes)).toEqual({
+      domain: 'ops:read',
+      domains: 'ops:read',
       merchantRisk: 'risk:read',
       merchantsRisk: 'risk:read',
       replication: 'ops:read',
@@ -131,22 +135,36 @@ describe('/openapi.json', () => {
 });
 
 describe('the dashboard', () => {
-  test('is one document that loads nothing from anywhere', async () => {
-    const response = await openApi().app.request('/');
+  const pages = [
+    { path: '/', name: 'overview', scripts: [] },
+    { path: '/domains/payments', name: 'domain', scripts: ['/assets/chart.js'] },
+  ] as const;
+
+  test.each(pages)('$name loads nothing but what this server has', async ({ path, name, scripts }) => {
+    const { app } = openApi();
+    const response = await app.request(path);
     expect(response.headers.get('content-type')).toBe('text/html; charset=utf-8');
     const html = await response.text();
-    expect(html).toBe(loadDashboard().html);
+    expect(html).toBe(loadDashboard()[name].html);
     expect(html).not.toMatch(/https?:\/\/(?!www\.w3\.org\/2000\/svg)/);
-    expect(html).not.toMatch(/<(script|link|img)[^>]* (src|href)="(?!data:,)/);
+    expect([...html.matchAll(/<(?:script|img)[^>]* src="([^"]*)"/g)].map(([, from]) => from)).toEqual(
+      scripts,
+    );
+    expect(html).not.toMatch(/<link[^>]* href="(?!data:,)/);
     expect(html).not.toContain('innerHTML');
     expect(html).not.toMatch(/ style="| on[a-z]+="/);
+    for (const script of scripts) {
+      const asset = await app.request(script);
+      expect(asset.headers.get('content-type')).toBe('text/javascript; charset=utf-8');
+      expect(await asset.text()).not.toContain('sourceMappingURL');
+    }
   });
 
-  test('may run its own script and style and no other', () => {
-    const { html, contentSecurityPolicy } = loadDashboard();
+  test.each(pages)('$name may run its own script and style and no other', ({ name, scripts }) => {
+    const { html, contentSecurityPolicy } = loadDashboard()[name];
     expect(contentSecurityPolicy).not.toContain('unsafe');
     expect(contentSecurityPolicy.match(/'sha256-[A-Za-z0-9+/]{43}='/g)).toHaveLength(2);
-    expect(html.match(/<script/g)).toHaveLength(1);
+    expect(html.match(/<script/g)).toHaveLength(1 + scripts.length);
     expect(html.match(/<style/g)).toHaveLength(1);
   });
 });

@@ -1,8 +1,4 @@
-// The page asks the same two routes that everybody may ask, and writes what it hears as text, never as HTML.
-const POLL_MS = 1000;
 const HISTORY_POINTS = 600;
-const KEY_ITEM = 'walhouse-key';
-
 const WORDS = {
   starting: ['warn', 'Starting', 'Connecting to Postgres and ClickHouse.'],
   snapshotting: [
@@ -31,51 +27,9 @@ const TABLE_WORDS = {
 // Beyond this a stream that works is called behind and not healthy.
 const BEHIND_MS = 10_000;
 
-const $ = (id) => document.getElementById(id);
-const number = new Intl.NumberFormat('en');
 const history = [];
 let lastSeen = null;
 let polling = false;
-
-async function ask(path) {
-  const key = sessionStorage.getItem(KEY_ITEM);
-  const response = await fetch(path, {
-    headers: key === null ? {} : { authorization: `Bearer ${key}` },
-    cache: 'no-store',
-    signal: AbortSignal.timeout(10_000),
-  });
-  return { status: response.status, body: await response.json() };
-}
-
-function duration(ms) {
-  if (ms === null) return 'not known yet';
-  if (ms < 1000) return `${Math.round(ms)} ms`;
-  const seconds = ms / 1000;
-  if (seconds < 60) return `${seconds.toFixed(1)} s`;
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
-  const hours = Math.floor(minutes / 60);
-  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days ${hours % 24} h`;
-}
-
-function bytes(count) {
-  if (count === null) return 'not known yet';
-  const units = ['B', 'kB', 'MB', 'GB', 'TB'];
-  let unit = 0;
-  let value = count;
-  while (value >= 1000 && unit < units.length - 1) {
-    value /= 1000;
-    unit += 1;
-  }
-  return `${unit === 0 ? value : value.toFixed(1)} ${units[unit]}`;
-}
-
-function element(name, text, className) {
-  const made = document.createElement(name);
-  if (text !== undefined) made.textContent = text;
-  if (className !== undefined) made.className = className;
-  return made;
-}
 
 function showTrouble(error) {
   $('trouble').hidden = error === null;
@@ -187,11 +141,6 @@ function remark({ what, why, fix }) {
   return row;
 }
 
-function askForKey(refused) {
-  $('key-form').hidden = false;
-  $('key-error').textContent = refused;
-}
-
 async function poll() {
   if (polling || document.hidden) return;
   polling = true;
@@ -248,13 +197,4 @@ $('lookup').addEventListener('submit', async (event) => {
   }
 });
 
-$('key-form').addEventListener('submit', (event) => {
-  event.preventDefault();
-  sessionStorage.setItem(KEY_ITEM, $('key').value.trim());
-  $('key').value = '';
-  void poll();
-});
-
-document.addEventListener('visibilitychange', () => void poll());
-setInterval(() => void poll(), POLL_MS);
-void poll();
+begin();

@@ -1,0 +1,10 @@
+-- title: Rejected payments by method, last seven days
+-- shows: bar
+-- x: method
+-- y: share
+-- unit: % of the payments
+select method, toDecimal64(100 * sumIf(payments, status = 'Rejected') / sum(payments), 2) as share
+from {database}.payments_daily
+where day > today('UTC') - 7 and day <= today('UTC')
+group by method
+order by share desc
