@@ -1,0 +1,16 @@
+-- title: Who takes most, last 30 days
+-- shows: bar
+-- x: merchant
+-- y: amount
+-- unit: units of account
+select ifNull(names.name, toString(kpis.merchant_id)) as merchant, kpis.amount as amount
+from (
+  select merchant_id, sum(amount) as amount
+  from {database}.merchant_kpis_daily
+  where day > toDate32(now('UTC')) - 30
+  group by merchant_id
+  order by amount desc, merchant_id
+  limit 12
+) as kpis
+left join (select id, name from {database}.banking_merchants) as names on names.id = kpis.merchant_id
+order by amount desc, merchant_id
