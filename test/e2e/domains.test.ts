@@ -49,6 +49,34 @@ async function expectMartsEqual({ databases }: Scenario, { oracles }: Domain): P
   }
 }
 
+/** Every picture of the domain's page has rows, and the columns that it draws, as numbers. */
+async function expectPictures({ walhouse }: Scenario, name: string): Promise<void> {
+  const response = await fetch(`${walhouse.url}/v1/domains/${name}`);
+  const page = (await response.json()) as DomainDocument;
+  expect(response.status, JSON.stringify(page)).toBe(200);
+  expect(page.pictures.length, `${name} has two or three pictures`).toBeGreaterThanOrEqual(2);
+  for (const { id, x, y, columns, rows } of page.pictures) {
+    expect(rows.length, id).toBeGreaterThan(0);
+    const names = columns.map((column) => column.name);
+    if (x !== null) expect(names, id).toContain(x);
+    for (const drawn of y) {
+      const place = names.indexOf(drawn);
+      expect(place, `${id} has ${drawn}`).toBeGreaterThanOrEqual(0);
+      for (const row of rows) expect(Number.isFinite(Number(row[place])), `${id}: ${drawn}`).toBe(true);
+    }
+  }
+}
+
+interface DomainDocument {
+  readonly pictures: readonly {
+    readonly id: string;
+    readonly x: string | null;
+    readonly y: readonly string[];
+    readonly columns: readonly { readonly name: string }[];
+    readonly rows: readonly (readonly unknown[])[];
+  }[];
+}
+
 // DOMAIN=receivables runs one alone. That a decoder makes no difference is for other tests; here each has its turn.
 describe.each(domains.map((domain, index) => ({ name: domain.name, domain, decoder: DECODERS[index % 2]! })))(
   'the marts of $name equal the same questions on Postgres',
@@ -78,6 +106,7 @@ describe.each(domains.map((domain, index) => ({ name: domain.name, domain, decod
       await more(traffic);
       await scenario.expectEqual();
       await expectMartsEqual(scenario, domain);
+      await expectPictures(scenario, domain.name);
 
       await scenario.deliverAgain();
       await scenario.expectEqual();

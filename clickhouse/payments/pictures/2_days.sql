@@ -9,6 +9,6 @@ select
   sumIf(payments, status = 'Pending') as pending,
   sumIf(payments, status = 'Rejected') as rejected
 from {database}.payments_daily
-where payments_daily.day > today('UTC') - 28 and payments_daily.day <= today('UTC')
+where payments_daily.day > toDate(now('UTC')) - 28 and payments_daily.day <= toDate(now('UTC'))
 group by payments_daily.day
 order by payments_daily.day

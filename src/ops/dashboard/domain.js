@@ -29,7 +29,6 @@ function table({ columns, rows }) {
     row.forEach((value, index) => {
       const { name: title, type } = columns[index];
       const cell = element('td', shown(value, type), numeric(type) ? 'number' : undefined);
-      cell.dataset.label = title;
       line.append(cell);
     });
     body.append(line);
@@ -42,8 +41,14 @@ function table({ columns, rows }) {
   return scroll;
 }
 
+/** The colour that a variable stands for now; a canvas does not understand `light-dark`. */
 function colour(variable) {
-  return getComputedStyle(document.documentElement).getPropertyValue(variable).trim();
+  const probe = element('span');
+  probe.style.color = `var(${variable})`;
+  document.body.append(probe);
+  const resolved = getComputedStyle(probe).color;
+  probe.remove();
+  return resolved;
 }
 
 function chartOf(picture, canvas) {
@@ -89,7 +94,7 @@ function chartOf(picture, canvas) {
 }
 
 function card(picture) {
-  const section = element('section', undefined, 'card');
+  const section = element('section', undefined, picture.shows === 'table' ? 'card wide' : 'card');
   const title = element('h3', picture.title);
   title.id = `picture-${picture.id}`;
   section.setAttribute('aria-labelledby', title.id);
