@@ -52,7 +52,7 @@ select
   customer_id,
   first_day as first_purchase,
   last_day as last_purchase,
-  toInt64(today - last_day) as recency_days,
+  dateDiff('day', last_day, today) as recency_days,
   days as frequency,
   spent as monetary,
   1 + intDiv(5 * (rank() over (order by last_day) - 1), count() over ()) as recency_score,
@@ -74,8 +74,8 @@ from (
   select
     *,
     days - 1 as x,
-    (last_day - first_day) / 7 as t_x,
-    (today - first_day) / 7 as age,
+    dateDiff('day', first_day, last_day) / 7 as t_x,
+    dateDiff('day', first_day, today) / 7 as age,
     horizon_weeks / (alpha + age + horizon_weeks) as z,
     a + b + x - 1 as c,
     -- The terms after the first, but for the sign and size of a factor that they all share; with it none is negative.
