@@ -3,7 +3,7 @@
 -- x: merchant
 -- y: amount
 -- unit: units of account
-select ifNull(names.name, toString(kpis.merchant_id)) as merchant, kpis.amount as amount
+select ifNull(names.name, toString(kpis.merchant_id)) as merchant, toDecimal64(kpis.amount, 2) as amount
 from (
   select merchant_id, sum(amount) as amount
   from {database}.merchant_kpis_daily
@@ -12,5 +12,5 @@ from (
   order by amount desc, merchant_id
   limit 12
 ) as kpis
-left join (select id, name from {database}.banking_merchants) as names on names.id = kpis.merchant_id
-order by amount desc, merchant_id
+left join (select id, toNullable(name) as name from {database}.banking_merchants) as names on names.id = kpis.merchant_id
+order by kpis.amount desc, kpis.merchant_id
