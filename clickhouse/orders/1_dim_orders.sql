@@ -36,32 +36,55 @@ create view {database}.dim_orders (
   last_activity_at DateTime64(6, 'UTC') comment 'When'
 ) as
 with
-  -- Microseconds as a number, divided as a decimal: no float comes near.
-  (earlier, later) -> toDecimal128(toUnixTimestamp64Micro(later) - toUnixTimestamp64Micro(earlier), 6) / 1000000 as seconds,
+  (moment -> fromUnixTimestamp64Micro(moment, 'UTC')) as at_utc,
+  -- Divided as a decimal: no float comes near.
+  ((earlier, later) -> toDecimal128(later - earlier, 6) / 1000000) as seconds,
   ['placed', 'paid', 'accepted', 'picked_up', 'arrived', 'delivered', 'rated', 'cancelled'] as known
 select
   order_id,
-  minOrNullIf(activity.at, activity_type = 'placed') as placed_at,
-  minOrNullIf(activity.at, activity_type = 'paid') as paid_at,
-  minOrNullIf(activity.at, activity_type = 'accepted') as accepted_at,
-  minOrNullIf(activity.at, activity_type = 'picked_up') as picked_up_at,
-  minOrNullIf(activity.at, activity_type = 'arrived') as arrived_at,
-  minOrNullIf(activity.at, activity_type = 'delivered') as delivered_at,
-  minOrNullIf(activity.at, activity_type = 'rated') as rated_at,
-  minOrNullIf(activity.at, activity_type = 'cancelled') as cancelled_at,
-  seconds(placed_at, paid_at) as placed_to_paid_s,
-  seconds(placed_at, accepted_at) as placed_to_accepted_s,
-  seconds(accepted_at, picked_up_at) as accepted_to_picked_up_s,
-  seconds(picked_up_at, arrived_at) as picked_up_to_arrived_s,
-  seconds(arrived_at, delivered_at) as arrived_to_delivered_s,
-  seconds(placed_at, delivered_at) as placed_to_delivered_s,
-  seconds(delivered_at, rated_at) as delivered_to_rated_s,
-  seconds(placed_at, cancelled_at) as placed_to_cancelled_s,
-  count() as activities,
-  countIf(not has(known, activity_type)) as other_activities,
-  argMax(activity_type, (activity.at, activity_id)) as last_activity,
-  argMax(actor, (activity.at, activity_id)) as last_actor,
-  max(activity.at) as last_activity_at
-from {database}.orders_order_activity as activity
-group by order_id
+  at_utc(placed) as placed_at,
+  at_utc(paid) as paid_at,
+  at_utc(accepted) as accepted_at,
+  at_utc(picked_up) as picked_up_at,
+  at_utc(arrived) as arrived_at,
+  at_utc(delivered) as delivered_at,
+  at_utc(rated) as rated_at,
+  at_utc(cancelled) as cancelled_at,
+  seconds(placed, paid) as placed_to_paid_s,
+  seconds(placed, accepted) as placed_to_accepted_s,
+  seconds(accepted, picked_up) as accepted_to_picked_up_s,
+  seconds(picked_up, arrived) as picked_up_to_arrived_s,
+  seconds(arrived, delivered) as arrived_to_delivered_s,
+  seconds(placed, delivered) as placed_to_delivered_s,
+  seconds(delivered, rated) as delivered_to_rated_s,
+  seconds(placed, cancelled) as placed_to_cancelled_s,
+  activities,
+  other_activities,
+  last_activity,
+  last_actor,
+  at_utc(last) as last_activity_at
+from (
+  select
+    order_id,
+    minOrNullIf(moment, activity_type = 'placed') as placed,
+    minOrNullIf(moment, activity_type = 'paid') as paid,
+    minOrNullIf(moment, activity_type = 'accepted') as accepted,
+    minOrNullIf(moment, activity_type = 'picked_up') as picked_up,
+    minOrNullIf(moment, activity_type = 'arrived') as arrived,
+    minOrNullIf(moment, activity_type = 'delivered') as delivered,
+    minOrNullIf(moment, activity_type = 'rated') as rated,
+    minOrNullIf(moment, activity_type = 'cancelled') as cancelled,
+    count() as activities,
+    countIf(not has(known, activity_type)) as other_activities,
+    argMax(activity_type, (moment, activity_id)) as last_activity,
+    argMax(actor, (moment, activity_id)) as last_actor,
+    max(moment) as last
+  from (
+    -- As whole microseconds: what ClickHouse 26.7 compiles of max and min over a DateTime64, from the third time a query runs on,
+    -- takes moments before 1970 for later than all others.
+    select order_id, activity_id, activity_type, actor, toUnixTimestamp64Micro(at) as moment
+    from {database}.orders_order_activity
+  )
+  group by order_id
+)
 comment 'One row per order: when each activity was first done, and the seconds between them; always current'
