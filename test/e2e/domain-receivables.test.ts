@@ -254,4 +254,11 @@ describe('invoice_features_at', () => {
     await scenario.deliverAgain();
     await expectMartsEqual(scenario, [...views, ...oracles]);
   }); // prettier-ignore
+
+  it('and the pictures have something to show', async () => {
+    for (const picture of ['1_who_pays_late', '2_whom_to_call', '3_invoiced_by_month']) {
+      const url = new URL(`../../clickhouse/receivables/pictures/${picture}.sql`, import.meta.url);
+      expect((await ask(readFileSync(url, 'utf8'))).length, picture).toBeGreaterThan(0);
+    }
+  });
 });
