@@ -75,20 +75,20 @@ select
   charged.items_all as invoice_items_all,
   charged.total as invoice_total,
   charged.total_all as invoice_total_all,
-  claimed.claims as treatment_claims,
-  claimed.amount as treatment_claimed,
+  spelled.treatment_claims as treatment_claims,
+  spelled.treatment_claimed as treatment_claimed,
   spelled.date_created is null as no_date_created,
   spelled.date_modified is null as no_date_modified,
   treatment.is_there = 0 as is_orphan,
   treatment.is_there = 1 and charged.invoices = 0 as no_invoice,
   charged.invoices > 1 as several_invoices,
-  claimed.claims > 1 as several_claims,
+  spelled.treatment_claims > 1 as several_claims,
   spelled.amount is null as amount_missing,
   ifNull(spelled.amount < 0, 0) as amount_negative,
   ifNull(spelled.amount = 0, 0) as amount_zero,
   ifNull(spelled.amount > absurd, 0) as amount_absurd,
   ifNull(spelled.currency <> home, 1) as currency_foreign,
-  ifNull(spelled.status, '') <> 'DELETED' and charged.items > 0 and claimed.amount <> charged.total as amount_differs,
+  ifNull(spelled.status, '') <> 'DELETED' and charged.items > 0 and spelled.treatment_claimed <> charged.total as amount_differs,
   treatment.is_there = 1 and not (spelled.program_id <=> treatment.program_id) as program_differs,
   is_orphan or amount_missing or amount_negative or amount_absurd or currency_foreign as is_suspicious
 from (
@@ -96,7 +96,10 @@ from (
     id, cast(type as Nullable(String)) as type, program_id, amount, cast(currency as Nullable(String)) as currency,
     date_created, date_modified, treatment_id,
     replaceRegexpAll(lower(cast(claims.status as Nullable(String))), '[^a-z0-9]', '') as letters,
-    multiIf(letters = 'partiallyrejected', 'PARTIALLY_REJECTED', letters = 'inprogress', 'IN_PROGRESS', upper(letters)) as status
+    multiIf(letters = 'partiallyrejected', 'PARTIALLY_REJECTED', letters = 'inprogress', 'IN_PROGRESS', upper(letters)) as status,
+    -- One claim without a treatment has nothing in common with another.
+    if(treatment_id is null, 0, countIf(ifNull(status, '') <> 'DELETED') over (partition by treatment_id)) as treatment_claims,
+    if(treatment_id is null, 0, sumIf(ifNull(amount, 0), ifNull(status, '') <> 'DELETED') over (partition by treatment_id)) as treatment_claimed
   from {database}.claims_claims as claims
 ) as spelled
 left join (
@@ -107,10 +110,4 @@ left join (
   from {database}.claims_treatments as treatments
 ) as treatment on treatment.id = spelled.treatment_id
 left join {database}.claims_treatment_totals as charged on charged.treatment_id = spelled.treatment_id
-left join (
-  select treatment_id, count() as claims, sum(ifNull(amount, 0)) as amount
-  from {database}.claims_claims
-  where ifNull(replaceRegexpAll(lower(cast(status as Nullable(String))), '[^a-z0-9]', ''), '') <> 'deleted'
-  group by treatment_id
-) as claimed on claimed.treatment_id = spelled.treatment_id
 comment 'Claims with their treatment, the sum of its invoices and flags for what is wrong; sums leave suspicious claims out by default (counted_amount)'

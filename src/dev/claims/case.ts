@@ -25,6 +25,7 @@ export interface NextIds {
 const PROGRAMS = [40, 577, 578, 36, 47];
 const PROGRAM_SUMS = cumulate([870, 106, 17, 5, 2]);
 const PRODUCTS = 5_000;
+const BILL_MAX = 100_000;
 const PRICES = [0, 5, 20, 50, 100, 150, 200, 300, 450, 800, 1_500, 4_000];
 const PRICE_SUMS = cumulate([20, 12, 10, 18, 14, 8, 6, 5, 3, 2, 1.5, 0.5]);
 
@@ -117,7 +118,8 @@ export function generateCase(ids: NextIds, at: Micros, until: Micros, random: Ra
   const charged = items
     .filter(({ status }) => String(status).toLowerCase() !== 'deleted')
     .reduce((sum, { amount: each }) => sum + Math.trunc(Number(each)), 0);
-  const units = random.chance(0.7) ? Math.min(Math.max(charged, 0), 1_000_000) : price(random);
+  // A bill with a slip of the keyboard on it is not what is claimed.
+  const units = random.chance(0.7) && charged >= 0 && charged < BILL_MAX ? charged : price(random);
   const status = state === 'CLOSED' ? decision(random) : state === 'SUBMITTED' ? 'Submitted' : 'Draft';
   const dates = { created: at, modified, status };
   const claims = [
