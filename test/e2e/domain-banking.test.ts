@@ -312,6 +312,29 @@ it('a consumer’s history is one range of the sort key, is right after redelive
   expect(verified.stdout).toContain('banking_history_rows');
 });
 
+it('retention and erasure reach the histories', async () => {
+  const { clickhouseDatabase: database } = scenario.databases;
+  await scenario.sql(`
+    insert into banking.consumers values (${first}, 'Leaving');
+    ${pay(first, { consumer_id: first })}; ${pay(first + 1, { consumer_id: first, execution_date: 'null' })};
+    ${pay(first + 2, { execution_date: `now() - interval '2 years 1 day'` })}`);
+  const held = (condition: string): Promise<{ rows: string }[]> =>
+    ask(`select count() as rows from {database}.banking_history_rows where ${condition}`);
+  expect(await held(`consumer_id = ${first}`)).toEqual([{ rows: '2' }]);
+  const command = (...args: string[]) => cli([...args, '--config', scenario.walhouse.configPath]);
+  const purged = await command('retention', '--json');
+  expect(purged.code, purged.stdout + purged.stderr).toBe(0);
+  expect(purged.stdout).toContain(`${database}.banking_history_rows`);
+  expect(await held('execution_date < now() - interval 2 year')).toEqual([{ rows: '0' }]);
+
+  await scenario.sql(`
+    delete from banking.transactions where consumer_id = ${first}; delete from banking.consumers where id = ${first}`);
+  await scenario.applied();
+  const erased = await command('erase', 'banking.consumers', '--key', String(first));
+  expect(erased.code, erased.stdout + erased.stderr).toBe(0);
+  expect(await held(`consumer_id = ${first}`)).toEqual([{ rows: '0' }]);
+});
+
 it('both lists of countries are the 249 codes of ISO 3166-1', async () => {
   const letters = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ'];
   const pairs = letters.flatMap((a) => letters.map((b) => a + b));
