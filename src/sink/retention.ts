@@ -84,9 +84,12 @@ export function expiryOf({ count, unit }: Keep, printed: string | null | undefin
   return `${date.toISOString().slice(0, 10)} ${hours}:${minutes}:${seconds}.${fraction.padEnd(6, '0')}`;
 }
 
-/** Up to how many days of keeping a table is cut into days, and up to how many into months. */
+/**
+ * Up to how many days of keeping a table is cut into days, and up to how many into months: about sixty parts at the most. Ten years in
+ * months would be 120 that every question with FINAL opens, which takes ten times as long as the ten years do while the table is small.
+ */
 const BY_DAY_DAYS_MAX = 62;
-const BY_MONTH_DAYS_MAX = 3700;
+const BY_MONTH_DAYS_MAX = 1900;
 
 /**
  * Parts that hold one day, month or year of the retention column, so that expiry drops whole parts or rewrites the oldest few, and
