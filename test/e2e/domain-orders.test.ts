@@ -117,11 +117,4 @@ describe('dim_orders', () => {
     expect(await order(5)).toMatchObject({ last_activity: 'paid', placed_to_paid_s: '0' });
     expect(await order(6)).toMatchObject({ last_activity: 'placed' });
   });
-
-  it('draws its pictures', async () => {
-    for (const picture of ['1_waiting_by_hour', '2_orders_by_day', '3_where_time_goes']) {
-      const url = new URL(`../../clickhouse/orders/pictures/${picture}.sql`, import.meta.url);
-      expect((await ask(readFileSync(url, 'utf8'))).length, picture).toBeGreaterThan(0);
-    }
-  });
 });
