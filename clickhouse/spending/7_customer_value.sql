@@ -14,7 +14,7 @@
 -- purchases times expected spend on a day of purchase.
 --
 -- Purchases by the BG/NBD model: Fader, Hardie and Lee, "Counting Your Customers the Easy Way: An Alternative to the Pareto/NBD
--- Model", Marketing Science 24 (2005) 275-284, equation (10); worked out in their note "Implementing the BG/NBD Model for Customer Base
+-- Model", Marketing Science 24 (2005) 275-284, the conditional expectation; worked out in their note "Implementing the BG/NBD Model for Customer Base
 -- Analysis in Excel" (brucehardie.com/notes/004). With x repeat purchases (days after the first), the last of them t_x weeks after the
 -- first purchase, which was T weeks ago:
 --
@@ -25,8 +25,8 @@
 -- 2F1, the power and the series together are (1-z)^(a-1) * 2F1(a+b-1-r, a-1; a+b+x-1; z) with z = t/(alpha+T+t): the same number, by
 -- a series that converges quickly and cannot overflow for customers who buy every day.
 --
--- Spend by the gamma-gamma model: Fader and Hardie, "The Gamma-Gamma Model of Monetary Value" (2013, brucehardie.com/notes/025), equation
--- (5). With m the mean spend on the x repeat days:  E(M) = p * (gamma + m * x) / (p * x + q - 1).
+-- Spend by the gamma-gamma model: Fader and Hardie, "The Gamma-Gamma Model of Monetary Value" (2013, brucehardie.com/notes/025), the
+-- conditional expectation. With m the mean spend on the x repeat days:  E(M) = p * (gamma + m * x) / (p * x + q - 1).
 -- Their first customer (p 6.25, q 3.74, gamma 15.44; x 2, m 22.35) comes to 24.65 (24.66 with parameters rounded so).
 --
 -- Forecasts are rounded to 4 digits, so that they can be compared.

@@ -192,7 +192,7 @@ describe('spending', () => {
         Number(one['expected_purchases']) * Number(one['expected_spend']),
         2,
       );
-      // Their customer who never came back: 0.195 purchases (Excel's form of the same formula) and the mean of all, 35.17.
+      // Their customer who never came back: 0.195 purchases (the published form by hand) and the mean of all, 35.17.
       expect(Number(rows[1]!['expected_purchases'])).toBeCloseTo(0.195, 3);
       expect(Math.abs(Number(rows[1]!['expected_spend']) - 35.17)).toBeLessThan(0.1);
       expect(rows[1]).toMatchObject({ frequency: '1', probability_alive: 1 });
