@@ -18,6 +18,7 @@
 -- tracks: receivables.invoice_line_items ()
 -- tracks: receivables.skus ()
 -- tracks: receivables.accounts ()
+-- needs: receivables.accounts (company_name String, contact_person String, contact_phone String)
 create view {database}.accounts_to_call (
   rank UInt64 comment '1: to be called first',
   account_id Int32 comment 'The account',
