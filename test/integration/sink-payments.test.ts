@@ -501,5 +501,10 @@ describe('the payments marts', () => {
         total_amount: '0.0001',
       },
     ]);
+    // What is nobody's is not a merchant 0's.
+    const merchants = await fixture.query(
+      `select distinct toString(merchant_id) as id from ${fixture.database}.payments_7d`,
+    );
+    expect(merchants).toEqual([{ id: '1' }]);
   });
 });
