@@ -1,5 +1,5 @@
 import type { ClientBase } from 'pg';
-import { formatInstant, MINUTE, SECOND, type Micros } from '../instant.js';
+import { DAY, formatInstant, HOUR, MINUTE, SECOND, type Micros } from '../instant.js';
 import type { Random } from '../random.js';
 
 /** A row of orders.order_activity. */
@@ -26,9 +26,13 @@ export const STEPS: readonly {
   { type: 'rated', actor: 'customer', after: 180 * MINUTE },
 ];
 
-/** How long a step takes this time: about as long as usual, rarely three times that. */
-export function timeOf(step: number, random: Random): Micros {
-  return Math.floor((STEPS[step]?.after ?? MINUTE) * Math.exp(0.45 * random.normal()));
+/** How many orders are placed in each hour of the day (UTC), relative to each other: noon and evening are what there is most of. */
+export const HOURS = [2, 1, 1, 1, 1, 1, 2, 4, 5, 5, 7, 14, 20, 15, 7, 5, 6, 12, 22, 24, 18, 11, 6, 3];
+
+/** How long a step takes that begins at this moment: about as long as usual, longer where everybody orders, rarely three times that. */
+export function timeOf(step: number, from: Micros, random: Random): Micros {
+  const rush = 0.8 + (HOURS[Math.floor((from % DAY) / HOUR)] ?? 1) / 30;
+  return Math.floor((STEPS[step]?.after ?? MINUTE) * rush * Math.exp(0.45 * random.normal()));
 }
 
 export async function insertActivities(client: ClientBase, activities: readonly Activity[]): Promise<number> {

@@ -1,8 +1,8 @@
 import type { ClientBase } from 'pg';
 import { reserveIds } from '../id-block.js';
-import { DAY, MINUTE, type Micros } from '../instant.js';
-import { Random } from '../random.js';
-import { insertActivities, STEPS, timeOf, type Activity } from './activity.js';
+import { DAY, HOUR, MINUTE, type Micros } from '../instant.js';
+import { cumulate, Random } from '../random.js';
+import { HOURS, insertActivities, STEPS, timeOf, type Activity } from './activity.js';
 
 const ORDERS = 4_000;
 const DAYS = 30;
@@ -16,10 +16,9 @@ const NO_ARRIVAL = 0.05;
 export async function insertInitialData(client: ClientBase, seed: number, until: Micros): Promise<void> {
   const random = new Random(seed, 2);
   const activities: Activity[] = [];
-  for (let orderId = 1; orderId <= ORDERS; orderId++) {
-    const placedAt = until - DAYS * DAY + Math.floor(((orderId - random.next()) * DAYS * DAY) / ORDERS);
+  for (const [index, placedAt] of placings(until, random).entries()) {
     for (const { actor, type, at } of wayOf(placedAt, random)) {
-      if (at <= until) activities.push({ id: activities.length + 1, orderId, actor, type, at });
+      if (at <= until) activities.push({ id: activities.length + 1, orderId: index + 1, actor, type, at });
     }
   }
   await client.query('begin');
@@ -36,6 +35,16 @@ export async function insertInitialData(client: ClientBase, seed: number, until:
   await client.query('analyze orders.order_activity');
 }
 
+/** When the orders were placed, in their order; by the rhythm of the day. */
+function placings(until: Micros, random: Random): Micros[] {
+  const byHour = cumulate(HOURS);
+  const today = until - (until % DAY);
+  return Array.from({ length: ORDERS }, () => {
+    const at = today - random.below(DAYS) * DAY + (random.weighted(byHour) + random.next()) * HOUR;
+    return Math.floor(at > until ? at - DAY : at);
+  }).sort((a, b) => a - b);
+}
+
 function* wayOf(placedAt: Micros, random: Random): Generator<Pick<Activity, 'actor' | 'type' | 'at'>> {
   let at = placedAt;
   const cancelledBefore = random.chance(CANCELLED) ? 1 + random.below(4) : STEPS.length;
@@ -46,7 +55,7 @@ function* wayOf(placedAt: Micros, random: Random): Generator<Pick<Activity, 'act
     }
     if (type === 'arrived' && random.chance(NO_ARRIVAL)) continue;
     if (type === 'rated' && random.chance(UNRATED)) return;
-    at += timeOf(index, random);
+    at += timeOf(index, at, random);
     yield { actor, type, at };
   }
 }

@@ -152,7 +152,7 @@ function outOfReach({ book, random, now }: Scene): Run | null {
   const activities: Activity[] = [];
   let at = Math.max(order.lastAt + SECOND, now - HOUR);
   while (order.step < STEPS.length - 1) {
-    at += timeOf(order.step, random);
+    at += timeOf(order.step, at, random);
     activities.push(advance(book, order, at));
   }
   return (client) =>
