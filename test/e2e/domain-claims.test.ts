@@ -198,6 +198,13 @@ describe('claims', () => {
     expect(await months()).toEqual([{ month: '2025-03-01', approved: '1' }]);
     await after('update claims.claims set date_modified = null, date_created = null where id = 70');
     expect(await months()).toEqual([{ month: null, approved: '1' }]);
+    for (const [written, month] of [
+      ['1950-06-15 12:00', '1950-06-01'],
+      ['2290-02-28', '2290-02-01'],
+    ]) {
+      await after(`update claims.claims set date_created = '${written}' where id = 70`);
+      expect(await months()).toEqual([{ month, approved: '1' }]);
+    }
   });
 
   it('DESCRIBE explains the marts and the tables', async () => {

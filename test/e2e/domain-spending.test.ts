@@ -225,6 +225,19 @@ describe('spending', () => {
     expect(Number(rows[0]!['expected_purchases'])).toBeLessThan(364);
   });
 
+  it('dates of long ago and of times to come are in no month of the past year, and what is to come is no purchase yet', async () => {
+    await after(`
+      truncate spending.transactions;
+      ${row(90, { at: `'1950-06-15 12:00Z'` })} ${row(91, { at: `'1962-01-01 00:00Z'` })} ${row(92, { customer: 2, at: `'2250-01-01'` })}`);
+    // ClickHouse compiles a question that it is asked often.
+    for (let time = 1; time <= 5; time++) {
+      expect(await ask('select first_purchase, last_purchase from {db}.customer_value')).toEqual([
+        { first_purchase: '1950-06-15', last_purchase: '1962-01-01' },
+      ]);
+    }
+    expect(await ask('select sum(transactions_all) as n from {db}.monthly_spend')).toEqual([{ n: '0' }]);
+  });
+
   it('DESCRIBE explains the marts and the table', async () => {
     const bare = await ask(
       `select table, name from system.columns where database = '{db}' and comment = '' and not startsWith(table, '.')`,
