@@ -8,6 +8,6 @@ select
   countIf(delivered_at is not null) as delivered,
   countIf(delivered_at is null and cancelled_at is not null) as cancelled
 from {database}.dim_orders
-where placed_at > now64(6, 'UTC') - interval 30 day
+where placed_at > now64(6, 'UTC') - interval 30 day and placed_at <= now64(6, 'UTC')
 group by day
 order by day

@@ -41,7 +41,7 @@ function placings(until: Micros, random: Random): Micros[] {
   const today = until - (until % DAY);
   return Array.from({ length: ORDERS }, () => {
     const at = today - random.below(DAYS) * DAY + (random.weighted(byHour) + random.next()) * HOUR;
-    return Math.floor(at > until ? at - DAY : at);
+    return Math.floor(at > until ? at - (1 + random.below(DAYS - 1)) * DAY : at);
   }).sort((a, b) => a - b);
 }
 
