@@ -63,5 +63,5 @@ describe.skipIf(!isThere)(title, () => {
     }
     await scenario.expectEqual();
     await expectMartsEqual(scenario, oracles);
-  }, 300_000);
+  }, 600_000);
 });
