@@ -234,7 +234,7 @@ describe('invoice_features_at', () => {
   it('equals what Postgres said at each of several moments of live traffic, also when all of it is delivered again', async () => {
     await scenario.sql(`truncate receivables.accounts, receivables.skus, receivables.invoices, receivables.invoice_line_items`);
     const url = scenario.databases.postgresUrl;
-    const traffic = new LiveTraffic(createGenerator({ seed: 7 }), { url, seed: 7, ratePerSecond: 500, log: silentLog });
+    const traffic = new LiveTraffic(createGenerator({ seed: 7, invoices: 400 }), { url, seed: 7, ratePerSecond: 500, log: silentLog });
     const moments: string[] = [];
     try {
       await traffic.load();

@@ -8,13 +8,20 @@ import { insertInitialData, readLedger } from './initial.js';
 import type { Ledger } from './ledger.js';
 import { nextOperation } from './operations.js';
 
+export interface ReceivablesOptions extends GeneratorOptions {
+  /** Of the initial data. */
+  readonly invoices?: number;
+}
+
+const INVOICES = 4_000;
+
 /** A supplier's invoices: issued, corrected, paid early and late, some never. */
 export class ReceivablesGenerator implements Generator {
-  readonly #options: GeneratorOptions;
+  readonly #options: ReceivablesOptions;
   readonly #random: Random;
   #ledger: Ledger | null = null;
 
-  constructor(options: GeneratorOptions) {
+  constructor(options: ReceivablesOptions) {
     this.#options = options;
     this.#random = new Random(options.seed, 1);
   }
@@ -25,8 +32,8 @@ export class ReceivablesGenerator implements Generator {
       'select exists (select from receivables.accounts) or exists (select from receivables.invoices) as loaded',
     );
     if (rows[0]?.loaded === true) return false;
-    const { seed, startAt = new Date() } = this.#options;
-    await insertInitialData(client, seed, dayOf(startAt.getTime() * 1000));
+    const { seed, startAt = new Date(), invoices = INVOICES } = this.#options;
+    await insertInitialData(client, seed, dayOf(startAt.getTime() * 1000), invoices);
     return true;
   }
 
@@ -43,6 +50,6 @@ export class ReceivablesGenerator implements Generator {
   }
 }
 
-export function createGenerator(options: GeneratorOptions): ReceivablesGenerator {
+export function createGenerator(options: ReceivablesOptions): ReceivablesGenerator {
   return new ReceivablesGenerator(options);
 }

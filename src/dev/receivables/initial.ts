@@ -8,15 +8,19 @@ import { accountText, skuText } from './texts.js';
 
 const ACCOUNTS = 200;
 const SKUS = 100;
-const INVOICES = 4_000;
 /** Invoices of so many days; accounts joined up to three years before. */
 const DAYS = 400;
 const CHUNK = 1_000;
 /** Of a hundred invoices so many are not paid for a long time. */
 const NEVER_PAID = 0.015;
 
-/** Fills the tables with what was issued and paid until `today`, in one transaction. */
-export async function insertInitialData(client: ClientBase, seed: number, today: Day): Promise<void> {
+/** Fills the tables with `count` invoices, issued and paid until `today`, in one transaction. */
+export async function insertInitialData(
+  client: ClientBase,
+  seed: number,
+  today: Day,
+  count: number,
+): Promise<void> {
   const random = new Random(seed, 2);
   const accounts = Array.from({ length: ACCOUNTS }, (_, index) => newAccount(index + 1, random));
   await client.query('begin');
@@ -24,14 +28,14 @@ export async function insertInitialData(client: ClientBase, seed: number, today:
     await insertAccounts(client, accounts, random, today);
     const skus = await insertSkus(client, random);
     const ledger = new Ledger({ accounts, skus, nextInvoiceId: 1, nextLineId: 1 });
-    const invoices = Array.from({ length: INVOICES }, (_, index) => {
-      const issued = today - DAYS + Math.floor((index * (DAYS + 1)) / INVOICES);
+    const invoices = Array.from({ length: count }, (_, index) => {
+      const issued = today - DAYS + Math.floor((index * (DAYS + 1)) / count);
       const account = ledger.pickAccount(random);
       const paid = issued + daysToPay(account, random);
       const isPaid = paid <= today && !random.chance(NEVER_PAID);
       return { ...newInvoice(ledger, random, issued, account.id), paid: isPaid ? paid : null };
     });
-    for (let from = 0; from < INVOICES; from += CHUNK) {
+    for (let from = 0; from < count; from += CHUNK) {
       const chunk = invoices.slice(from, from + CHUNK);
       await insertInvoices(client, chunk);
       await insertLines(client, chunk.flatMap(({ lines }) => lines)); // prettier-ignore
