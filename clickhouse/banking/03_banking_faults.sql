@@ -15,8 +15,8 @@
 -- tracks: banking.merchants ()
 -- tracks: banking.banks ()
 -- needs: banking.transactions (id Int, amount Decimal, creation_date Date, execution_date Date, label String)
--- needs: banking.transactions (country_code String, consumer_id Int, bank_id Int, merchant_id Int)
--- needs: banking.consumers (id Int, prefered_merchants Array)
+-- needs: banking.transactions (country_code String, consumer_id Int32|Int16, bank_id Int32|Int16, merchant_id Int32|Int16)
+-- needs: banking.consumers (id Int32|Int16, prefered_merchants Array)
 create view {database}.banking_faults (
   id Int64 comment 'The transaction',
   amount Nullable(Decimal(10, 5)) comment 'What the consumer pays; negative in rows that take another one back',

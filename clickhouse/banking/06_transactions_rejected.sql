@@ -1,6 +1,6 @@
 -- Question: which transactions can not be reckoned with, and why?
 -- Grain:    one row per transaction within the retention that is not in transactions_clean. The two together are all of them.
--- Cost:     a view: three passes over the transactions, two of them for compensations alone.
+-- Cost:     a view: three passes over the transactions, two of them for compensations alone, and a look-up of what these name.
 --
 -- Reasons, all that apply, in this order: missing field, amount zero, amount negative, amount above the bound, older than retention, in the
 -- future, unknown country, unknown party, compensated. The bounds stand in 01_banking_bounds.sql, and what "older than retention" can mean of a row
@@ -30,7 +30,8 @@ select
   unknown_parties,
   if(
     (ifNull(faults.compensated_id, 0), ifNull(faults.consumer_id, 0)) in (
-      select id, assumeNotNull(consumer_id) from {database}.banking_transactions where amount > 0 and consumer_id is not null),
+      select id, assumeNotNull(consumer_id) from {database}.banking_transactions
+      where id in (select compensated_id from {database}.banking_compensations) and amount > 0 and consumer_id is not null),
     faults.compensated_id,
     null
   ) as compensates,
