@@ -1,6 +1,6 @@
 -- Question: who are our customers by recency, frequency and money, and what will each be worth?
 -- Grain:    one row per customer with a purchase that counts.
--- Cost:     a view: that of spending_counted, and a hundred terms of a series for each customer.
+-- Cost:     a view: that of spending_counted, and some dozen terms of a series for each customer.
 --
 -- What counts: transactions of type purchase with an amount above 0 that are neither declined nor reversed nor dated beyond now. Days are
 -- in UTC, and purchases of one day are one.
@@ -78,10 +78,12 @@ from (
     dateDiff('day', first_day, today) / 7 as age,
     horizon_weeks / (alpha + age + horizon_weeks) as z,
     a + b + x - 1 as c,
+    -- Each is below z times the one before: so many leave out less than 10^-12.
+    toUInt32(least(2000, 2 + ceil(-28 / log(z)))) as terms,
     -- The terms after the first, but for the sign and size of a factor that they all share; with it none is negative.
     (a + b - 1 - r) * (a - 1) / c * z * (1 + arraySum(arrayMap(
       l -> exp(l),
-      arrayCumSum(arrayMap(n -> log((a + b - 1 - r + n) * (a - 1 + n) / ((c + n) * (n + 1)) * z), range(1, 300)))
+      arrayCumSum(arrayMap(n -> log((a + b - 1 - r + n) * (a - 1 + n) / ((c + n) * (n + 1)) * z), range(1, terms)))
     ))) as series,
     1 + if(x = 0, 0, a / (b + x - 1) * pow((alpha + age) / (alpha + t_x), r + x)) as gone,
     c / (a - 1) * (1 - pow(1 - z, a - 1) * (1 + series)) / gone as purchases,
