@@ -5,7 +5,7 @@
 -- r, alpha, a and b are of the BG/NBD model, p, q and gamma of the gamma-gamma model (customer_value has the sources); time is in
 -- weeks. These are the ones by which the demo's customers are made. For customers of your own, estimate them from `frequency`,
 -- recency and age in customer_value: the authors' notes do it in Excel, and any package for these models (BTYD, lifetimes,
--- PyMC-Marketing) does it. What is needed of them: all above 0, a not exactly 1, q above 1, a + b above 1 and a + b above r.
+-- PyMC-Marketing) does it. What is needed of them: all above 0, a below 2 and not exactly 1, q above 1, a + b above 1 and above r.
 create view {database}.spending_value_parameters (
   r Float64 comment 'Shape of the distribution of buying rates',
   alpha Float64 comment 'Rate of the distribution of buying rates, in weeks',

@@ -78,7 +78,7 @@ from (
     dateDiff('day', first_day, today) / 7 as age,
     horizon_weeks / (alpha + age + horizon_weeks) as z,
     a + b + x - 1 as c,
-    -- Each is below z times the one before: so many leave out less than 10^-12.
+    -- Each is below z times the one before (while a is below 2): so many leave out less than 10^-12.
     toUInt32(least(2000, 2 + ceil(-28 / log(z)))) as terms,
     -- The terms after the first, but for the sign and size of a factor that they all share; with it none is negative.
     (a + b - 1 - r) * (a - 1) / c * z * (1 + arraySum(arrayMap(
