@@ -15,6 +15,8 @@ export const YOUNGER = -3;
  */
 export class Tuple {
   bytes: Buffer = Buffer.alloc(0);
+  /** The bytes belong to this row alone and never change: a large value need not be copied. */
+  lasting = false;
   /** First byte of each value, or NULL, or ABSENT, or YOUNGER. */
   start: Int32Array;
   /** One past the last byte of each value; means nothing where `start` is negative. */

@@ -57,7 +57,7 @@ export class RowBatch implements Batch {
   get bytes(): number {
     let bytes = this.#asideBytes;
     for (const table of this.#tables.values())
-      bytes += table.out.at + (table.audit?.out.at ?? 0) + (table.versions?.out.at ?? 0);
+      bytes += table.out.length + (table.audit?.out.at ?? 0) + (table.versions?.out.at ?? 0);
     return bytes;
   }
 

@@ -103,13 +103,22 @@ function linesOf(plan: TablePlan, out: RowBuffer, wanted: ReadonlySet<string>): 
   const found = new Map<string, Candidate[]>();
   let from = 0;
   while (from < out.at) {
+    const line = from;
     const end = out.bytes.indexOf(10, from);
     const fields = out.bytes.toString('latin1', from, end).split('\t');
     from = end + 1;
     const key = keyOf(plan, fields);
-    if (wanted.has(key)) push(found, key, candidateOf(plan, fields));
+    if (wanted.has(key))
+      push(found, key, candidateOf(plan, out.lent === 0 ? fields : wholeFields(out, line, end)));
   }
   return found;
+}
+
+/** With the values that are lent. */
+function wholeFields(out: RowBuffer, from: number, to: number): string[] {
+  let line = '';
+  for (const piece of out.pieces(from, to)) line += piece.toString('latin1');
+  return line.split('\t');
 }
 
 /** Every version that landing holds under these keys, which are as `encodedKey` writes them. */

@@ -159,17 +159,12 @@ class Retry {
       else this.#putBack += 1;
     });
     if (out.rows > 0) {
-      await this.#server.insert(
-        plan.landing,
-        plan.insertColumns,
-        out.written(),
-        `putting rows of ${plan.id} back`,
-      );
+      await this.#server.insert(plan.landing, plan.insertColumns, out, `putting rows of ${plan.id} back`);
       if (plan.history)
         await this.#server.insert(
           plan.versions,
           plan.insertColumns,
-          out.written(),
+          out,
           `putting rows of ${plan.id} back into its history`,
         );
     }

@@ -1,6 +1,6 @@
 import { ABSENT, NULL, YOUNGER, type Tuple } from '../pipeline/tuple.js';
 import { STEP_DIGITS } from '../pipeline/version.js';
-import { CANNOT_HOLD, countEscapes, VALUE_ROOM } from './encoders.js';
+import { CANNOT_HOLD, countEscapes, encodeText, VALUE_ROOM } from './encoders.js';
 import type { TablePlan } from './plan.js';
 import type { RowBuffer } from './row-buffer.js';
 
@@ -12,6 +12,9 @@ const ZERO = 48;
 
 /** Rows up to this many bytes are given twice their length, for escapes; longer ones are counted first. */
 const COUNT_FROM_BYTES = 256 * 1024;
+
+/** Texts of at least this length are lent, where their bytes last. */
+const LEND_FROM_BYTES = 1024 * 1024;
 
 /** What came of a row. */
 export const WRITTEN = -1;
@@ -36,13 +39,13 @@ export class Stamp {
   }
 }
 
-/** Room that the row takes at most. */
-function roomFor(plan: TablePlan, row: Tuple, old: Tuple | null, stamp: Stamp): number {
+/** Room that the row takes at most, without what is lent. */
+function roomFor(plan: TablePlan, row: Tuple, old: Tuple | null, stamp: Stamp, lends = false): number {
   const count = plan.columns.length;
-  let length = lengthOf(row, count) + (old === null ? 0 : lengthOf(old, count));
+  let length = lengthOf(plan, row, lends) + (old === null ? 0 : lengthOf(plan, old, false));
   if (plan.growth > 2) length *= plan.growth;
   else if (length <= COUNT_FROM_BYTES) length *= 2;
-  else length += escapesOf(row, count) + (old === null ? 0 : escapesOf(old, count));
+  else length += escapesOf(plan, row, lends) + (old === null ? 0 : escapesOf(plan, old, false));
   // 36 is the longest blank.
   return (
     plan.missingBytes +
@@ -54,17 +57,35 @@ function roomFor(plan: TablePlan, row: Tuple, old: Tuple | null, stamp: Stamp): 
   );
 }
 
-function lengthOf(row: Tuple, count: number): number {
+function lengthOf(plan: TablePlan, row: Tuple, lends: boolean): number {
   let length = 0;
-  for (let i = 0; i < count; i += 1) if (row.start[i]! >= 0) length += row.end[i]! - row.start[i]!;
+  for (let i = 0; i < plan.columns.length; i += 1)
+    if (row.start[i]! >= 0 && !(lends && isLent(plan, row, i))) length += row.end[i]! - row.start[i]!;
   return length;
 }
 
-function escapesOf(row: Tuple, count: number): number {
+function escapesOf(plan: TablePlan, row: Tuple, lends: boolean): number {
   let escapes = 0;
-  for (let i = 0; i < count; i += 1)
-    if (row.start[i]! >= 0) escapes += countEscapes(row.bytes, row.start[i]!, row.end[i]!);
+  for (let i = 0; i < plan.columns.length; i += 1)
+    if (row.start[i]! >= 0 && !(lends && isLent(plan, row, i)))
+      escapes += countEscapes(row.bytes, row.start[i]!, row.end[i]!);
   return escapes;
+}
+
+/** A history copies the row's bytes, and a row with values that were not sent is read back, so those have none lent. */
+function mayLend(plan: TablePlan, row: Tuple): boolean {
+  if (!row.lasting || plan.history) return false;
+  for (let i = 0; i < plan.columns.length; i += 1) if (row.start[i]! < NULL) return false;
+  return true;
+}
+
+function isLent(plan: TablePlan, row: Tuple, column: number): boolean {
+  const start = row.start[column]!;
+  return (
+    start >= 0 &&
+    row.end[column]! - start >= LEND_FROM_BYTES &&
+    plan.columns[column]!.stored.encode === encodeText
+  );
 }
 
 /**
@@ -80,7 +101,9 @@ export function writeRow(
   step: number,
   holes: number[],
 ): RowResult {
-  out.reserve(roomFor(plan, row, old, stamp));
+  const lends = mayLend(plan, row);
+  const lentBefore = out.lent;
+  out.reserve(roomFor(plan, row, lends ? null : old, stamp, lends));
   const bytes = out.bytes;
   const { columns } = plan;
   let at = out.at;
@@ -92,11 +115,19 @@ export function writeRow(
       from = old;
       start = old.start[i]!;
     }
-    if (start >= 0) {
+    if (lends && isLent(plan, row, i)) {
+      out.lend(at, row.bytes.subarray(start, row.end[i]));
+    } else if (start >= 0) {
       at = stored.encode(bytes, at, from.bytes, start, from.end[i]!);
-      if (at === CANNOT_HOLD) return i;
+      if (at === CANNOT_HOLD) {
+        out.takeBack(lentBefore);
+        return i;
+      }
     } else if (start === NULL) {
-      if (!stored.nullable) return i;
+      if (!stored.nullable) {
+        out.takeBack(lentBefore);
+        return i;
+      }
       bytes[at++] = BACKSLASH;
       bytes[at++] = LETTER_N;
     } else if (start === YOUNGER && missing !== undefined) {

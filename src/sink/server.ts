@@ -3,10 +3,9 @@ import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import { WalhouseError } from '../pipeline/errors.js';
 import { LONGEST_MS, PINNED_SETTINGS } from './client.js';
 import { sinkFailure } from './failure.js';
+import type { RowBuffer } from './row-buffer.js';
 
 const DEADLINE_MS = 60_000;
-/** TabSeparated is handed to the socket in pieces of this size. */
-const PIECE_BYTES = 1024 * 1024;
 
 /** ClickHouse's own block sizes: an insert from a select must not gather a whole table in memory to make one block of it. */
 const BLOCK_BY_BLOCK: ClickHouseSettings = {
@@ -37,13 +36,13 @@ export class Server {
   }
 
   /** Inserts rows that are TabSeparated already; resolves once they are durable. */
-  async insert(table: string, columns: readonly string[], bytes: Buffer, doing: string): Promise<void> {
+  async insert(table: string, columns: readonly string[], rows: RowBuffer, doing: string): Promise<void> {
     await this.#request(doing, this.#insertMs, async (signal) => {
       await this.#client.insert({
         table,
         columns: columns as [string, ...string[]],
         format: 'TabSeparated',
-        values: Readable.from(pieces(bytes), { objectMode: false }),
+        values: Readable.from(rows.pieces(), { objectMode: false }),
         clickhouse_settings: PINNED_SETTINGS,
         ...this.#identified(),
         abort_signal: signal,
@@ -210,8 +209,4 @@ function closed(doing: string): WalhouseError {
     why: 'Nothing is confirmed to Postgres until ClickHouse has it.',
     fix: 'none needed: Walhouse is leaving, and goes on from the confirmed position when it is started again',
   });
-}
-
-function* pieces(bytes: Buffer): Generator<Buffer> {
-  for (let at = 0; at < bytes.length; at += PIECE_BYTES) yield bytes.subarray(at, at + PIECE_BYTES);
 }

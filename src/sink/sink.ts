@@ -485,13 +485,13 @@ class ClickHouseSink implements Sink {
     }
     const doing = `storing rows of ${plan.id}`;
     if (audit !== null && audit.out.rows > 0)
-      await this.#server.insert(plan.auditRows, AUDIT_COLUMNS, audit.out.written(), doing);
+      await this.#server.insert(plan.auditRows, AUDIT_COLUMNS, audit.out, doing);
     if (versions !== null && versions.out.rows > 0)
       for (const copy of this.#versionsOf(plan))
-        await this.#server.insert(copy.versions, versionColumns(plan), versions.out.written(), doing);
+        await this.#server.insert(copy.versions, versionColumns(plan), versions.out, doing);
     if (out.rows === 0) return;
     for (const { landing } of this.#copies(plan))
-      await this.#server.insert(landing, plan.insertColumns, out.written(), doing);
+      await this.#server.insert(landing, plan.insertColumns, out, doing);
   }
 
   /** The copy of a table that people read is another one from now on. */

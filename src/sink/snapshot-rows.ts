@@ -87,7 +87,7 @@ export class SnapshotRows implements SnapshotWriter {
   }
 
   get bytes(): number {
-    return this.#out.at + (this.#audit?.out.at ?? 0) + (this.#versions?.out.at ?? 0);
+    return this.#out.length + (this.#audit?.out.at ?? 0) + (this.#versions?.out.at ?? 0);
   }
 
   async flush(force: boolean): Promise<void> {
@@ -115,17 +115,11 @@ export class SnapshotRows implements SnapshotWriter {
     refused: readonly QuarantinedRow[],
   ): Promise<void> {
     const doing = `storing the snapshot of ${this.#plan.id}`;
-    if (out.rows > 0)
-      await this.#server.insert(this.#plan.landing, this.#plan.insertColumns, out.written(), doing);
+    if (out.rows > 0) await this.#server.insert(this.#plan.landing, this.#plan.insertColumns, out, doing);
     if (audit !== null && audit.out.rows > 0)
-      await this.#server.insert(this.#plan.auditRows, AUDIT_COLUMNS, audit.out.written(), doing);
+      await this.#server.insert(this.#plan.auditRows, AUDIT_COLUMNS, audit.out, doing);
     if (versions !== null && versions.out.rows > 0)
-      await this.#server.insert(
-        this.#plan.versions,
-        versionColumns(this.#plan),
-        versions.out.written(),
-        doing,
-      );
+      await this.#server.insert(this.#plan.versions, versionColumns(this.#plan), versions.out, doing);
     await this.#quarantine.add(refused);
     this.#pool.give(out);
     if (audit !== null) this.#pool.give(audit.out);

@@ -110,7 +110,7 @@ export class Stage {
     const out = pool.take();
     const refused = await complete(this.staged, out, this.pending, server);
     const doing = `storing rows of ${this.plan.id}`;
-    if (out.rows > 0) await server.insert(this.staged.landing, this.plan.insertColumns, out.written(), doing);
+    if (out.rows > 0) await server.insert(this.staged.landing, this.plan.insertColumns, out, doing);
     await quarantine.add(refused);
     this.pending = [];
     pool.give(out);

@@ -6,6 +6,13 @@ const NEWLINE = 0x0a;
 const BACKSLASH = 0x5c;
 const LETTER_N = 0x4e;
 
+/** From this length on a row that comes in pieces is gathered in memory that is reserved for the longest row there can be; what is not written to takes none. */
+const LONG_BYTES = 4 * 1024 * 1024;
+/** Postgres builds a row's text in a buffer of at most this size (MaxAllocSize). */
+const ROW_BYTES_MAX = 1024 * 1024 * 1024;
+
+const NOTHING = Buffer.alloc(0);
+
 /**
  * Splits the bytes of COPY TO STDOUT (text format) into rows, un-escaping in place. Chunks may end anywhere; what is
  * left of a row is kept until the next. The tuple handed over is always the same one.
@@ -14,8 +21,9 @@ export class CopyDecoder {
   readonly #columns: number;
   readonly #tuple: Tuple;
   readonly #onRow: (row: Tuple) => void;
-  /** Pieces of a row that has not ended; a list, so that a huge row is joined once. */
-  #rest: Buffer[] = [];
+  /** What has come of a row that has not ended. */
+  #rest: Buffer = NOTHING;
+  #restBytes = 0;
 
   constructor(columns: number, onRow: (row: Tuple) => void) {
     this.#columns = columns;
@@ -26,27 +34,43 @@ export class CopyDecoder {
 
   decode(chunk: Buffer): void {
     let at = 0;
-    if (this.#rest.length > 0) {
+    if (this.#restBytes > 0) {
       const end = chunk.indexOf(NEWLINE);
-      if (end < 0) {
-        this.#rest.push(chunk);
-        return;
-      }
-      const row = Buffer.concat([...this.#rest, chunk.subarray(0, end + 1)]);
-      this.#rest = [];
-      this.#row(row, 0, row.length - 1);
+      this.#keep(end < 0 ? chunk : chunk.subarray(0, end));
+      if (end < 0) return;
+      const row = this.#rest.subarray(0, this.#restBytes);
+      // A long row's bytes are the row's from now on.
+      this.#tuple.lasting = this.#rest.length >= LONG_BYTES;
+      if (this.#tuple.lasting) this.#rest = NOTHING;
+      this.#restBytes = 0;
+      this.#row(row, 0, row.length);
+      this.#tuple.lasting = false;
       at = end + 1;
     }
     for (let end = chunk.indexOf(NEWLINE, at); end >= 0; end = chunk.indexOf(NEWLINE, at)) {
       this.#row(chunk, at, end);
       at = end + 1;
     }
-    if (at < chunk.length) this.#rest.push(chunk.subarray(at));
+    if (at < chunk.length) this.#keep(chunk.subarray(at));
+  }
+
+  #keep(piece: Buffer): void {
+    const needed = this.#restBytes + piece.length;
+    if (needed > this.#rest.length) {
+      const size =
+        needed < LONG_BYTES
+          ? Math.max(needed, 2 * this.#rest.length)
+          : Math.max(needed, this.#rest.length >= LONG_BYTES ? 2 * this.#rest.length : ROW_BYTES_MAX);
+      const grown = Buffer.allocUnsafeSlow(size);
+      this.#rest.copy(grown, 0, 0, this.#restBytes);
+      this.#rest = grown;
+    }
+    this.#restBytes += piece.copy(this.#rest, this.#restBytes);
   }
 
   /** Call after the last chunk: half a row is an error. */
   finish(): void {
-    if (this.#rest.length > 0) throw decodeFailed('COPY', 'the last row has no end', 0);
+    if (this.#restBytes > 0) throw decodeFailed('COPY', 'the last row has no end', 0);
   }
 
   #row(bytes: Buffer, from: number, to: number): void {

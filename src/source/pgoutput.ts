@@ -7,6 +7,7 @@ import { decodeFailed, hasKey, identityLost, oldImage, schemaChanged, type Decod
 import { FilteredChanges } from './filtered-changes.js';
 import { Layout, PASSED_OVER, type RowFilters } from './layout.js';
 import { SinceGate } from './since-gate.js';
+import { LONG_BYTES } from './long-messages.js';
 
 /** Microseconds from 1970-01-01 to 2000-01-01, where Postgres counts from. */
 const POSTGRES_EPOCH_US = 946_684_800_000_000n;
@@ -300,6 +301,7 @@ export class PgoutputDecoder implements Decoder {
     let at = this.#at;
     const length = bytes.length;
     tuple.bytes = bytes;
+    tuple.lasting = bytes.length >= LONG_BYTES;
     tuple.count = wire.relation.columns.length;
     if (!wire.complete) {
       start.fill(ABSENT, 0, wire.width);

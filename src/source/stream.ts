@@ -10,6 +10,7 @@ import type { ChangeStream, Evolutions, Since } from '../pipeline/source.js';
 import { clientConfig, socketOf, type Target } from './connection.js';
 import { identityLost, type Decoder } from './decoder.js';
 import { Gulp } from './gulp.js';
+import { LongMessages } from './long-messages.js';
 import { startReplication } from './plugin-options.js';
 import { PgoutputDecoder } from './pgoutput.js';
 import { decoderFilters } from './row-filter.js';
@@ -25,6 +26,10 @@ const ALIVE_MS_MIN = 100;
 const LIBRARY_CLOCK_BEHIND_MS = 7 * 24 * 3_600_000;
 /** A ping that was not answered for so long may be sent again. */
 const PING_AGAIN_MS = 1_000;
+
+/** `w`, then where the data starts, where the log ends, and when it was sent. */
+const XLOG_DATA = 0x77;
+const XLOG_DATA_HEADER_BYTES = 25;
 
 /** How long the server may take to end the session. */
 const GOODBYE_MS = 1_000;
@@ -185,6 +190,7 @@ export class PostgresStream implements ChangeStream {
       socketOf(client).destroy();
       return;
     }
+    this.#takeLongMessages(socketOf(client));
     client.on('notice', (notice) => this.#notice(notice.message ?? ''));
     // A server without a timeout need not hear of us; the ticks that watch for silence are enough.
     const aliveMs = senderTimeoutMs === 0 ? Infinity : Math.min(ALIVE_MS_MAX, senderTimeoutMs / 4);
@@ -195,6 +201,19 @@ export class PostgresStream implements ChangeStream {
       () => this.#tick(),
       Math.max(ALIVE_MS_MIN, Math.min(aliveMs, this.#silentAfterMs / 4)),
     );
+  }
+
+  /** Nothing was asked yet, so the next byte begins a message. */
+  #takeLongMessages(socket: Socket): void {
+    const listeners = socket.rawListeners('data') as ((bytes: Buffer) => void)[];
+    socket.removeAllListeners('data');
+    const messages = new LongMessages(
+      (bytes) => listeners.forEach((listener) => listener.call(socket, bytes)),
+      (payload) => {
+        if (payload[0] === XLOG_DATA) this.#message(payload.subarray(XLOG_DATA_HEADER_BYTES));
+      },
+    );
+    socket.on('data', (chunk: Buffer) => messages.push(chunk));
   }
 
   #started(): void {

@@ -5,6 +5,7 @@ import { ABSENT, NULL, YOUNGER, type Tuple } from '../pipeline/tuple.js';
 import { schemaChanged } from './decoder.js';
 import { type JsonScanner, NULL_VALUE } from './json-scanner.js';
 import { Layout, PASSED_OVER, type RowFilters } from './layout.js';
+import { LONG_BYTES } from './long-messages.js';
 
 const NUMBERS_THAT_MAY_BE_NAN = new Set(['float4', 'float8', 'numeric']);
 const BACKSLASH = 0x5c;
@@ -58,6 +59,7 @@ export class TableShape {
     const { places, width } = layout;
     const count = prefixes.length;
     tuple.bytes = scanner.bytes;
+    tuple.lasting = scanner.bytes.length >= LONG_BYTES;
     tuple.count = this.relation.columns.length;
     tuple.start.fill(ABSENT, 0, width);
     scanner.openArray();
