@@ -15,6 +15,8 @@ export async function oraclesOf(domain: string): Promise<ReadonlyMap<string, str
 export async function expectMartsEqual(
   scenario: Scenario,
   oracles: Iterable<readonly [mart: string, sql: string]>,
+  /** `shown`: an empty mart is a failure too. */
+  { shown = false } = {},
 ): Promise<void> {
   const { databases } = scenario;
   await scenario.applied();
@@ -29,6 +31,7 @@ export async function expectMartsEqual(
         equal: true,
         columns: { missing: [], extra: [] },
       });
+      if (shown) expect(found.rowsPostgres, `${mart} shows nothing`).toBeGreaterThan(0);
     }
   } finally {
     await postgres.end();

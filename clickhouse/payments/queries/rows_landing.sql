@@ -19,6 +19,7 @@ with
       ifNull(amount, 0) as amount
     from {landing:Identifier}.payments final
     where _is_deleted = 0
+      and payments.merchant_id is not null
       and ({every:Bool} or payments.merchant_id in {ids:Array(Int64)})
       and payment_date > {from:DateTime64(6, 'UTC')}
       and payment_date <= {to:DateTime64(6, 'UTC')}
