@@ -13,6 +13,7 @@ import { compareMart } from '../ops/compare/compare-mart.js';
 import { compareRisk } from '../ops/compare/risk.js';
 import { compareTable, type TableComparison } from '../ops/compare/compare-table.js';
 import { readComparedRelation } from '../ops/compare/relation.js';
+import { rowsApplied } from '../pipeline/table-report.js';
 import { createSinkClient } from '../sink/client.js';
 import { tableName } from '../sink/names.js';
 import { parseConfig, type Config } from './config.js';
@@ -189,7 +190,7 @@ function tellWhereToLook(
 
 function tellProgress(service: Service): void {
   const { progress, tables, state } = service.replicator!;
-  const rows = [...tables.values()].reduce((sum, table) => sum + table.rowsApplied, 0);
+  const rows = [...tables.values()].reduce((sum, table) => sum + rowsApplied(table), 0);
   say(`${state}, ${progress.lagMs ?? '?'} ms behind, ${rows.toLocaleString('en')} rows and changes applied`);
 }
 

@@ -2,7 +2,7 @@ import type { WalhouseError } from '../pipeline/errors.js';
 import { formatLsn, type Lsn } from '../pipeline/lsn.js';
 import type { Replicator } from '../pipeline/replicator.js';
 import type { Sink, StoredState } from '../pipeline/sink.js';
-import { snapshotProgress, type TableReport } from '../pipeline/table-report.js';
+import { rowsApplied, snapshotProgress, type TableReport } from '../pipeline/table-report.js';
 import type { SourceWatch } from './source-watch.js';
 import type { SlotStatus, StatusDocument, StatusError, TableStatus, VerifyStatus } from './status.js';
 import type { StoredPositions } from './stored-positions.js';
@@ -101,7 +101,7 @@ function tableStatus(table: TableReport, quarantined: number, nowMs: number): Om
   return {
     // Rows of a moment ago are on their way beside the stream, as they are while a table is copied.
     state: table.repairing && table.state === 'streaming' ? 'resyncing' : table.state,
-    rows_applied: table.rowsApplied + (progress?.rows ?? 0),
+    rows_applied: rowsApplied(table) + (progress?.rows ?? 0),
     quarantined,
     error: errorStatus(table.error),
     snapshot:

@@ -4,10 +4,12 @@ import { WalhouseError } from './errors.js';
 import { failpoint } from './failpoint.js';
 import type { Log } from './log.js';
 import type { Lsn } from './lsn.js';
+import type { Meter } from './meter.js';
 import type { Progress } from './progress.js';
 import { rejectable } from './rejectable.js';
 import type { Relation } from './relation.js';
 import type { Batch, Sink } from './sink.js';
+import { DELETE, INSERT, TRUNCATE, UPDATE, type Operation } from './table-report.js';
 import type { Tuple } from './tuple.js';
 import { ORDINAL_MAX } from './version.js';
 
@@ -27,7 +29,8 @@ export interface ApplierOptions {
    * nothing is known to be whole.
    */
   readonly wholeFrom: Lsn;
-  readonly onChange: (relation: Relation) => void;
+  readonly meter: Meter;
+  readonly onChange: (relation: Relation, operation: Operation) => void;
   /** The stream has said something for the first time. */
   readonly onFirst?: () => void;
   /** Stops the socket, so that the source's server waits. */
@@ -106,23 +109,23 @@ export class Applier implements ChangeHandler {
 
   insert(relation: Relation, row: Tuple): void {
     this.#filling.insert(relation, row, this.#nextOrdinal());
-    this.#added(relation);
+    this.#added(relation, INSERT);
   }
 
   update(relation: Relation, old: Tuple | null, row: Tuple): void {
     this.#filling.update(relation, old, row, this.#nextOrdinal());
-    this.#added(relation);
+    this.#added(relation, UPDATE);
   }
 
   delete(relation: Relation, old: Tuple): void {
     this.#filling.delete(relation, old, this.#nextOrdinal());
-    this.#added(relation);
+    this.#added(relation, DELETE);
   }
 
   truncate(relations: readonly Relation[]): void {
     for (const relation of relations) {
       this.#filling.truncate(relation, this.#nextOrdinal());
-      this.#added(relation);
+      this.#added(relation, TRUNCATE);
     }
   }
 
@@ -197,8 +200,8 @@ export class Applier implements ChangeHandler {
     return this.#ordinal;
   }
 
-  #added(relation: Relation): void {
-    this.#options.onChange(relation);
+  #added(relation: Relation, operation: Operation): void {
+    this.#options.onChange(relation, operation);
     const batch = this.#filling;
     const { rows, bytes } = this.#transactionFrom;
     if (batch.sealed || this.#exceeds(batch.rows - rows, batch.bytes - bytes)) {
@@ -295,9 +298,12 @@ export class Applier implements ChangeHandler {
   }
 
   async #store(batch: Batch): Promise<void> {
+    const { rows, bytes } = batch;
+    const startedAtMs = performance.now();
     for (;;) {
       try {
         await this.#options.sink.store(batch);
+        this.#options.meter.stored({ rows, bytes, seconds: (performance.now() - startedAtMs) / 1000 });
         if (this.#backoff.attempt > 0) this.#options.onRetry(null, 0);
         this.#backoff.reset();
         return;

@@ -4,11 +4,13 @@ import { Checkpointer } from './checkpointer.js';
 import type { WalhouseError } from './errors.js';
 import type { Log } from './log.js';
 import type { Lsn } from './lsn.js';
+import { NO_METER, type Meter } from './meter.js';
 import type { Progress } from './progress.js';
 import { rejectable } from './rejectable.js';
 import type { Relation } from './relation.js';
 import type { Sink } from './sink.js';
 import type { ChangeStream, Evolutions, Since, Source, SourceIdentity } from './source.js';
+import type { Operation } from './table-report.js';
 
 /** How long a clean leave may take to store what is on its way. */
 const DRAIN_MS = 10_000;
@@ -22,6 +24,7 @@ export interface AttachmentOptions {
   readonly pollMs?: number;
   /** The shortest time between two checkpoints. */
   readonly checkpointMs?: number;
+  readonly meter?: Meter;
 }
 
 export interface AttachmentParts {
@@ -37,7 +40,7 @@ export interface AttachmentParts {
   readonly onStreaming: () => void;
   readonly progress: Progress;
   readonly now: () => number;
-  readonly onChange: (relation: Relation) => void;
+  readonly onChange: (relation: Relation, operation: Operation) => void;
   readonly onRetry: (error: WalhouseError | null, waitMs: number) => void;
 }
 
@@ -80,6 +83,7 @@ export class Attachment {
       },
       onDurable: () => this.#checkpoint(),
       onFirst: parts.onStreaming,
+      meter: options.meter ?? NO_METER,
       onChange: parts.onChange,
       onRetry: parts.onRetry,
     });

@@ -253,6 +253,7 @@ export class Replicator {
       turn = await source.takeTurn();
       if (this.#state === 'standby') this.#move('attempt');
       const identity = await source.identify();
+      const askedAtMs = this.#now();
       const before = (await sink.stored()).checkpoint;
       refuseOtherCluster(before, identity);
       await refuseForkedTimeline(source, before, identity);
@@ -270,6 +271,9 @@ export class Replicator {
           : await takeUp(parts, relations, checkpoint, seen);
       if (this.#closing.signal.aborted) return;
       this.progress.advance(appliedLsn, checkpoint?.committedAtUs ?? null);
+      // The last commit may be long ago although what was stored since was all there was.
+      if (checkpoint !== null && before !== null && before.lagMs !== null)
+        this.progress.freshen(askedAtMs - before.ageMs - before.lagMs);
       const wholeFrom = await source.currentLsn();
       for (const report of rebuilt) report.exactFrom = wholeFrom;
       // From here to the stream there is no wait: whoever closes later finds the attachment.
@@ -309,7 +313,7 @@ export class Replicator {
           },
           progress: this.progress,
           now: this.#now,
-          onChange: (relation) => this.#tables.count(relation),
+          onChange: (relation, operation) => this.#tables.count(relation, operation),
           onRetry: (error, waitMs) => this.#retrying(error, waitMs),
         },
       );
@@ -442,8 +446,10 @@ export class Replicator {
   #retrying(error: WalhouseError | null, waitMs: number): void {
     this.#error = error;
     this.#waiting = error === null ? null : { error, untilMs: this.#now() + waitMs };
-    if (error !== null) this.#move('fail_retry');
-    else if (this.#state === 'retrying') {
+    if (error !== null) {
+      this.#options.meter?.retried(error.kind);
+      this.#move('fail_retry');
+    } else if (this.#state === 'retrying') {
       this.#move('recovered');
       if (this.#pauseWanted) this.#move('pause');
     }
@@ -460,6 +466,7 @@ export class Replicator {
     const waitMs = standby && backoffMs !== null ? Math.min(backoffMs, STANDBY_MS_MAX) : backoffMs;
     const waitsOn = standby && this.#state === 'standby';
     this.#everStoodBy ||= standby;
+    if (retry) this.#options.meter?.retried(error.kind);
     this.#move(standby ? 'stand_by' : retry ? 'fail_retry' : 'fail_stop');
     this.#waiting = waitMs === null ? null : { error, untilMs: this.#now() + waitMs };
     if (!standby) this.#options.log.error({ kind: error.kind, waitMs, err: error }, error.message);

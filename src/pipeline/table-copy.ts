@@ -40,7 +40,7 @@ export async function copyTable(parts: {
   });
   await writer.flush(true);
   report.snapshot = null;
-  report.rowsApplied += writer.rows;
+  report.rowsCopied += writer.rows;
   log.info(
     { table: relation.id, rows: writer.rows, ms: now() - startedAtMs },
     'snapshot of a table is complete',

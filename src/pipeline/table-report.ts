@@ -7,9 +7,20 @@ import type { Lsn } from './lsn.js';
  */
 export type TableState = 'waiting' | 'snapshotting' | 'streaming' | 'resyncing' | 'stopped';
 
+/** Kinds of changes, by their place in `TableReport.changes`. */
+export const OPERATIONS = ['insert', 'update', 'delete', 'truncate'] as const;
+export const INSERT = 0;
+export const UPDATE = 1;
+export const DELETE = 2;
+export const TRUNCATE = 3;
+export type Operation = typeof INSERT | typeof UPDATE | typeof DELETE | typeof TRUNCATE;
+
 export interface TableReport {
   state: TableState;
-  rowsApplied: number;
+  /** Changes taken from the stream since the process began, by operation; what is delivered again counts again. */
+  readonly changes: Float64Array;
+  /** Rows of snapshots that were completed. */
+  rowsCopied: number;
   /** Rows read so far and the planner's guess of all, while the snapshot runs. */
   snapshot: { rows: number; estimate: number; startedAtMs: number } | null;
   /** Before this position the copy that people read, or a mart over it, is ahead of others. */
@@ -17,6 +28,24 @@ export interface TableReport {
   /** Rows that were read from the source for a repair are yet to be stored. */
   repairing: boolean;
   error: WalhouseError | null;
+}
+
+/** The report of a table of which nothing is known yet. */
+export function newReport(): TableReport {
+  return {
+    state: 'waiting',
+    changes: new Float64Array(OPERATIONS.length),
+    rowsCopied: 0,
+    snapshot: null,
+    exactFrom: null,
+    repairing: false,
+    error: null,
+  };
+}
+
+/** Row changes since the process began, those of completed snapshots among them. */
+export function rowsApplied({ changes, rowsCopied }: TableReport): number {
+  return changes.reduce((sum, count) => sum + count, rowsCopied);
 }
 
 /** Percent and time left of a running snapshot; both null while the planner's estimate says nothing. */

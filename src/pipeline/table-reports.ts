@@ -4,7 +4,7 @@ import type { Lsn } from './lsn.js';
 import type { Relation } from './relation.js';
 import type { Sink } from './sink.js';
 import type { Survey } from './source.js';
-import type { TableReport } from './table-report.js';
+import { newReport, type Operation, type TableReport } from './table-report.js';
 
 /** How each configured table stands. */
 export class TableReports {
@@ -29,14 +29,7 @@ export class TableReports {
   of(id: string): TableReport {
     const known = this.#reports.get(id);
     if (known !== undefined) return known;
-    const report: TableReport = {
-      state: 'waiting',
-      rowsApplied: 0,
-      snapshot: null,
-      exactFrom: null,
-      repairing: false,
-      error: null,
-    };
+    const report = newReport();
     this.#reports.set(id, report);
     return report;
   }
@@ -65,9 +58,9 @@ export class TableReports {
     return newest;
   }
 
-  count(relation: Relation): void {
+  count(relation: Relation, operation: Operation): void {
     const report = this.#reports.get(relation.id);
-    if (report !== undefined) report.rowsApplied += 1;
+    if (report !== undefined) report.changes[operation]! += 1;
   }
 
   /**

@@ -4,6 +4,7 @@ import { Applier, HoldInterrupted } from '../../src/pipeline/applier.js';
 import { Backoff } from '../../src/pipeline/backoff.js';
 import { WalhouseError } from '../../src/pipeline/errors.js';
 import { silentLog } from '../../src/pipeline/log.js';
+import { NO_METER } from '../../src/pipeline/meter.js';
 import { Progress } from '../../src/pipeline/progress.js';
 import type { Relation } from '../../src/pipeline/relation.js';
 import { Tuple } from '../../src/pipeline/tuple.js';
@@ -34,6 +35,8 @@ function applierOver(sink: MemorySink, limits = { batchRowsMax: 5, batchBytesMax
   const durable: bigint[] = [];
   const reading = { paused: false, pauses: 0 };
   const retries: (string | null)[] = [];
+  const batches: { rows: number; bytes: number; seconds: number }[] = [];
+  const operations: number[] = [0, 0, 0, 0];
   const applier = new Applier({
     sink,
     progress,
@@ -49,10 +52,13 @@ function applierOver(sink: MemorySink, limits = { batchRowsMax: 5, batchBytesMax
       reading.paused = false;
     },
     onDurable: () => durable.push(progress.durable!),
-    onChange: () => {},
+    meter: { ...NO_METER, stored: (batch) => batches.push(batch) },
+    onChange: (_relation, operation) => {
+      operations[operation]! += 1;
+    },
     onRetry: (error) => retries.push(error?.kind ?? null),
   });
-  return { applier, progress, durable, reading, retries };
+  return { applier, progress, durable, reading, retries, batches, operations };
 }
 
 const start = (commitLsn: bigint) => ({ commitLsn, committedAtUs: commitLsn * 1000n, xid: 1 });
@@ -77,7 +83,7 @@ describe('the applier', () => {
         const ends = new Set<bigint>();
         const expected: string[] = [];
         const storedWhenDurable: number[] = [];
-        const { applier, progress, durable } = applierOver(sink);
+        const { applier, progress, durable, batches, operations } = applierOver(sink);
         sink.beforeStore = async () => {
           await Promise.resolve();
           if (failing.shift() === true) throw overloaded();
@@ -101,6 +107,12 @@ describe('the applier', () => {
         }
         await applier.drain();
         expect(sink.changes).toEqual(expected);
+        // Each batch is told once, however often its insert was tried, with what it held before it was stored.
+        expect(batches.map(({ rows }) => rows)).toEqual(sink.batches);
+        for (const { rows, bytes } of batches) expect(bytes).toBe(rows * 10);
+        expect(operations).toEqual(
+          ['c', 'u', 'd', 't'].map((op) => expected.filter((change) => change.split(':')[2] === op).length),
+        );
         expect(progress.durable).toBe(lsn + 8n);
         for (const position of durable) expect(ends.has(position)).toBe(true);
         expect(durable).toEqual([...durable].sort((a, b) => (a < b ? -1 : 1)));

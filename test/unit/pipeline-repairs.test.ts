@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, test } from 'vitest';
 import { silentLog } from '../../src/pipeline/log.js';
 import { Repairs, type RepairsOptions } from '../../src/pipeline/repairs.js';
 import type { Snapshot } from '../../src/pipeline/source.js';
-import type { TableReport } from '../../src/pipeline/table-report.js';
+import { newReport, type TableReport } from '../../src/pipeline/table-report.js';
 import { relationOf, tupleOf } from '../support/tuples.js';
 
 const RELATION = relationOf('public.a', { id: 'int8 not null', v: 'text' });
@@ -35,14 +35,7 @@ beforeEach(() => {
   calls = [];
   copy = 1;
   bytes = 10;
-  report = {
-    state: 'streaming',
-    rowsApplied: 0,
-    snapshot: null,
-    exactFrom: null,
-    repairing: false,
-    error: null,
-  };
+  report = { ...newReport(), state: 'streaming' };
   options = {
     source: { openSnapshot },
     sink: {
