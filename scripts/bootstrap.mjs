@@ -1,4 +1,4 @@
-// What `npm run demo`, `npm test`, `npm run walhouse`, `npm run bench` and `npm run chaos` begin with. It works straight after `git clone`:
+// What `npm run demo`, `npm test`, `npm run walhouse`, `npm run bench`, `npm run chaos` and `npm pack` begin with. It works straight after `git clone`:
 // it knows nothing but Node.js itself, installs what is missing, builds what has changed, and then hands over. What is
 // up to date costs a tenth of a second. Everything it says goes to standard error, so that `--json` stays clean.
 
@@ -16,6 +16,9 @@ const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'];
 requireNode();
 const [command, ...args] = process.argv.slice(2);
 switch (command) {
+  case 'build':
+    await prepare();
+    break;
   case 'demo':
     await prepare();
     watchNpm(() => process.kill(process.pid, 'SIGTERM'));
@@ -32,15 +35,22 @@ switch (command) {
     break;
   case 'bench':
     await prepare();
-    process.exitCode = await runTypeScript(join('bench', 'main.ts'), args);
+    process.exitCode = await bench(args);
     break;
   case 'chaos':
     await prepare();
     process.exitCode = await runTypeScript(join('test', 'chaos', 'main.ts'), args);
     break;
   default:
-    say('usage: node scripts/bootstrap.mjs demo|walhouse|test|bench|chaos [ARGUMENT...]');
+    say('usage: node scripts/bootstrap.mjs build|demo|walhouse|test|bench|chaos [ARGUMENT...]');
     process.exitCode = 2;
+}
+
+/** `npm run bench` is main.ts; `npm run bench -- memory` another file beside it. */
+function bench([part = 'main', ...rest]) {
+  if (existsSync(join(ROOT, 'bench', `${part}.ts`))) return runTypeScript(join('bench', `${part}.ts`), rest);
+  say(`there is no bench/${part}.ts`);
+  return 2;
 }
 
 function requireNode() {
