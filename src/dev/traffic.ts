@@ -233,5 +233,8 @@ function isPassing(error: unknown): boolean {
     return PASSING_STATES.includes(state) || state.startsWith('57P') || state.startsWith('08');
   }
   const { code } = error as NodeJS.ErrnoException;
-  return BROKEN_CONNECTION.includes(code ?? '') || error.message.startsWith('Connection terminated');
+  return (
+    BROKEN_CONNECTION.includes(code ?? '') ||
+    /^(Connection terminated|Client has encountered a connection error)/.test(error.message)
+  );
 }

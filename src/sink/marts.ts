@@ -5,7 +5,7 @@ import { absentColumn, copyToo } from './absent-column.js';
 import { DURABLE } from './durability.js';
 import { qualified } from './identifier.js';
 import { invalid, martHash, objectsOf, type Mart } from './mart-files.js';
-import type { Databases } from './names.js';
+import { VERSION, type Databases } from './names.js';
 import type { Ownership } from './ownership.js';
 import type { TablePlan } from './plan.js';
 import { martImages, type MartImage } from './mart-images.js';
@@ -178,6 +178,30 @@ export class Marts {
           `dropping ${object} of mart "${mart.name}"`,
         );
       }
+    }
+  }
+
+  /**
+   * Removes from the stages every version below that of the snapshot. The stream may have brought rows while the snapshot's position was
+   * not known, and the changes that moved them on were passed over once it was: in landing the snapshot's row lies over such a
+   * row, in a mart with another sort key nothing does. Answers from the new copy are of the snapshot's position or later ones.
+   */
+  async forgetBelow(stages: readonly MartStage[], version: string): Promise<void> {
+    const { landing: database } = this.#databases;
+    for (const { mart, targets } of stages) {
+      const names = targets.map((target) => `${NEXT_PREFIX}${target}`);
+      const versioned = await this.#server.rows<{ table: string }>(
+        `select table from system.columns
+         where database = {database:String} and table in {names:Array(String)} and name = {column:String}`,
+        `looking at the stage of mart "${mart.name}"`,
+        { database, names, column: VERSION },
+      );
+      for (const { table } of versioned)
+        await this.#server.longCommand(
+          `alter table ${qualified(database, table)} delete where ${VERSION} < toUInt128('${version}')`,
+          `finishing the stage of mart "${mart.name}"`,
+          { mutations_sync: '1' },
+        );
     }
   }
 

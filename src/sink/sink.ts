@@ -242,6 +242,7 @@ class ClickHouseSink implements Sink {
     this.#begins(plan.id);
     stage.filled = true;
     await stage.settle(this.#server, this.#pool, this.#quarantine, consistentPoint);
+    if (!stage.live) await this.#marts.forgetBelow(marts, obsoleteBelow(consistentPoint));
     await stage.settleHistory(this.#server, this.#databases, consistentPoint);
     const definition = JSON.stringify(definitionOf(plan));
     const next = await this.#identity(nextName(plan));

@@ -323,12 +323,8 @@ describe('the payments marts', () => {
     }
   });
 
-  it('a payment that the stream brought to a new copy, and that was gone before its snapshot, is in no window and in no view', async () => {
-    const sink = await openPayments();
-    const model = new Model(random(9));
-    await start(sink, model, 0x1000n);
-    await sink.openStage(PAYMENTS, false);
-    const gone: Row = {
+  describe('a payment that the stream brought to a new copy', () => {
+    const brought: Row = {
       payment_id: '900',
       merchant_id: '1',
       customer_id: '1',
@@ -338,13 +334,40 @@ describe('the payments marts', () => {
       payment_date: at(NOW - MINUTE),
       ingestion_date: at(NOW),
     };
-    await apply(sink, { commitLsn: 0x2000n, changes: [{ op: 'insert', relation: PAYMENTS, row: gone }] });
-    // Its deletion at 0x2100 is below the snapshot's position, and so it is passed over.
-    await snapshot(sink, PAYMENTS, 0x3000n, []);
-    const empty = { ...model.moment(0x3000n), payments: new Map() };
-    expect(await risk(0x3000n, IDS, FROM, TO)).toEqual(expected(empty, FROM, TO));
-    expect(await risk(null, IDS, FROM, TO)).toEqual(expected(empty, FROM, TO));
-    expect(await fixture.query(`select payment_id from ${fixture.database}.payments`)).toEqual([]);
+
+    /** What became of it at 0x2100 is below the snapshot's position, and so it is passed over. */
+    async function expectAt3000(
+      read: readonly Row[],
+      payments: readonly [merchant: string, amount: string][],
+    ) {
+      const sink = await openPayments();
+      const model = new Model(random(9));
+      await start(sink, model, 0x1000n);
+      await sink.openStage(PAYMENTS, false);
+      await apply(sink, {
+        commitLsn: 0x2000n,
+        changes: [{ op: 'insert', relation: PAYMENTS, row: brought }],
+      });
+      await snapshot(sink, PAYMENTS, 0x3000n, read);
+      const none = { ...model.moment(0x3000n), payments: new Map() };
+      const numbers = expected(none, FROM, TO).map((row) => {
+        const amount = payments.find(([merchant]) => merchant === row.merchant_id)?.[1];
+        return amount === undefined ? row : { ...row, total_count: 1, total_amount: amount };
+      });
+      expect(await risk(0x3000n, IDS, FROM, TO)).toEqual(numbers);
+      expect(await risk(null, IDS, FROM, TO)).toEqual(numbers);
+      expect(
+        await fixture.query(`select toString(merchant_id) as merchant from ${fixture.database}.payments`),
+      ).toEqual(payments.map(([merchant]) => ({ merchant })));
+    }
+
+    it('and that was gone before its snapshot, is in no window and in no view', async () => {
+      await expectAt3000([], []);
+    });
+
+    it('and that had another merchant by its snapshot, is in that merchant’s window alone', async () => {
+      await expectAt3000([{ ...brought, merchant_id: '2' }], [['2', '77.00']]);
+    });
   });
 
   it('are made again when their SQL changes, and stay when it does not', async () => {
