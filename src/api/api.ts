@@ -4,6 +4,7 @@ import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
 import { Registry } from 'prom-client';
 import { loadDashboard } from '../ops/dashboard.js';
+import { addStandingMetrics } from '../ops/metrics/standing.js';
 import type { StatusDocument } from '../ops/status.js';
 import type { Log } from '../pipeline/log.js';
 import { COALESCE_LIMITS, Coalescer, type CoalesceLimits } from './coalesce.js';
@@ -11,7 +12,7 @@ import { addressOf, requestIdOf, type ApiEnv } from './context.js';
 import { answerFailure, answerUnknown, invalidParts, type RouteName } from './failures.js';
 import { Guard } from './guard.js';
 import type { ApiKey } from './keys.js';
-import { addSlotMetrics, addVerifyMetrics, ApiMetrics } from './metrics.js';
+import { ApiMetrics } from './metrics.js';
 import type { Positions } from './positions.js';
 import type { RateLimit } from './rate-limit.js';
 import type { RiskReader } from './risk.js';
@@ -46,8 +47,8 @@ export interface ApiOptions {
   readonly log: Log;
   readonly now?: () => number;
   readonly limits?: Partial<ApiLimits>;
-  /** Where the API's metrics go, and what /metrics shows; one of its own when left out. */
-  readonly registry?: Registry;
+  /** Where the API's metrics go; its own and those of `status` when left out. */
+  readonly metrics?: ApiMetrics;
   readonly version?: string;
 }
 
@@ -82,14 +83,12 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
   const { positions, status, log } = options;
   const now = options.now ?? Date.now;
   const limits = { ...API_LIMITS, ...options.limits };
-  const registry = options.registry ?? new Registry();
+  const metrics = options.metrics ?? new ApiMetrics(standingRegistry(status));
 
   const coalescer = new Coalescer(options.risk, limits.coalesce, (lane, lookups, ok) =>
     metrics.queried(lane, lookups, ok),
   );
-  const metrics = new ApiMetrics(registry, () => coalescer.waiting);
-  addSlotMetrics(registry, status);
-  addVerifyMetrics(registry, status);
+  metrics.watchWaiting(() => coalescer.waiting);
   const guard = new Guard({ keys: options.keys, rate: limits.rate, now });
 
   const app = new OpenAPIHono<ApiEnv>({
@@ -111,7 +110,7 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     status,
     positions,
     guard,
-    registry,
+    registry: metrics.registry,
     dashboard: loadDashboard(),
     control: options.control ?? NO_CONTROL,
   });
@@ -136,6 +135,12 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     ]),
   );
   return app;
+}
+
+function standingRegistry(status: ApiOptions['status']): Registry {
+  const registry = new Registry();
+  addStandingMetrics(registry, status);
+  return registry;
 }
 
 /** What every answer has, and what the log and the metrics learn of it. */

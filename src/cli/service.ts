@@ -1,11 +1,16 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { isDeepStrictEqual } from 'node:util';
+import { Registry } from 'prom-client';
 import { createApi } from '../api/api.js';
 import { parseKeys } from '../api/keys.js';
 import { notTheWriter } from '../api/failures.js';
+import { ApiMetrics } from '../api/metrics.js';
 import { clickHousePictures } from '../api/pictures-clickhouse.js';
 import { serveApi } from '../api/serve.js';
+import { addProcessMetrics } from '../ops/metrics/process.js';
+import { addStandingMetrics } from '../ops/metrics/standing.js';
+import { addWorkMetrics } from '../ops/metrics/work.js';
 import { positionsOf } from '../ops/positions.js';
 import { SourceWatch } from '../ops/source-watch.js';
 import type { StatusDocument } from '../ops/status.js';
@@ -23,6 +28,7 @@ import { listenAddress, type Config } from './config.js';
 import { readPages } from './domain.js';
 import { configuredMarts, RISK_TABLES, riskReader } from './payments-marts.js';
 import { examine, refuseFixed } from './reconfigure.js';
+import { version } from './version.js';
 
 /** A batch goes at the latest when it holds this much; the next fills meanwhile. */
 const LIMITS = { batchRowsMax: 100_000, batchBytesMax: 16 * 1024 * 1024 };
@@ -60,7 +66,10 @@ export async function startService(
   let sink = makeSink(config, client, log, token);
   const connect = (to: Config) => (): Promise<Source> =>
     openSource({ ...to.source, tables: Object.keys(to.tables), selections: to.tables, log });
-  const replicator =
+  const registry = new Registry();
+  addProcessMetrics(registry, version());
+  const meter = addWorkMetrics(registry, () => replicator?.tables ?? new Map());
+  const replicator: Replicator | null =
     options.apiOnly === true
       ? null
       : new Replicator({
@@ -69,6 +78,7 @@ export async function startService(
           slot: config.source.slot,
           limits: LIMITS,
           log,
+          meter,
         });
   const stored = new StoredPositions({
     sink: { stored: () => sink.stored(), loadTables: () => sink.loadTables() },
@@ -101,6 +111,8 @@ export async function startService(
       tables: configured(),
       verified: background?.results,
     });
+  addStandingMetrics(registry, status);
+  const metrics = new ApiMetrics(registry);
   const compare = (): RunningVerify | null =>
     replicator === null ? null : backgroundVerify(current, replicator, status, log);
   let background = compare();
@@ -126,6 +138,8 @@ export async function startService(
       },
       keys: parseKeys(to.api.keys ?? ''),
       log,
+      metrics,
+      version: version(),
     });
   let api = apiOf(config);
   const server = await serveApi(

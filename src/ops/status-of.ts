@@ -1,5 +1,6 @@
 import type { WalhouseError } from '../pipeline/errors.js';
 import { formatLsn, type Lsn } from '../pipeline/lsn.js';
+import { bytesBetween, type Progress } from '../pipeline/progress.js';
 import type { Replicator } from '../pipeline/replicator.js';
 import type { Sink, StoredState } from '../pipeline/sink.js';
 import { rowsApplied, snapshotProgress, type TableReport } from '../pipeline/table-report.js';
@@ -48,7 +49,11 @@ export function statusOf(options: StatusOptions, nowMs: number = Date.now()): St
 
 type Standing = Omit<StatusDocument, 'state' | 'writer' | 'slot'>;
 
-function statusOfWriter({ sink, verified }: StatusOptions, replicator: Replicator, nowMs: number): Standing {
+function statusOfWriter(
+  { sink, stored, verified }: StatusOptions,
+  replicator: Replicator,
+  nowMs: number,
+): Standing {
   const quarantined = sink.quarantined();
   const tables: Record<string, TableStatus> = {};
   for (const [id, table] of replicator.tables)
@@ -56,7 +61,11 @@ function statusOfWriter({ sink, verified }: StatusOptions, replicator: Replicato
       ...tableStatus(table, quarantined.get(id) ?? 0, nowMs),
       verify: verified?.get(id) ?? null,
     };
-  return { ...progressOf(replicator), tables, error: null, retry_at: null };
+  const { durable, confirmed, sourceEnd, lagMs } = replicator.progress;
+  // Without a stream it is looked at from outside, so that the lag grows on while nobody streams.
+  const seen = newest(sourceEnd, stored.progress.sourceEnd);
+  const progress = { durable, confirmed, sourceEnd: seen, lagBytes: bytesBetween(durable, seen), lagMs };
+  return { ...progressOf(progress), tables, error: null, retry_at: null };
 }
 
 function statusOfStored({ stored, sink, tables: configured }: StatusOptions): Standing {
@@ -73,7 +82,7 @@ function statusOfStored({ stored, sink, tables: configured }: StatusOptions): St
       verify: null,
     };
   }
-  return { ...progressOf(stored), tables, error: errorStatus(stored.failure), retry_at: null };
+  return { ...progressOf(stored.progress), tables, error: errorStatus(stored.failure), retry_at: null };
 }
 
 function slotStatus({ slot, warning }: StatusOptions['source']): SlotStatus | null {
@@ -86,7 +95,7 @@ function slotStatus({ slot, warning }: StatusOptions['source']): SlotStatus | nu
   };
 }
 
-function progressOf({ progress }: Pick<StoredPositions, 'progress'>) {
+function progressOf(progress: Pick<Progress, 'durable' | 'confirmed' | 'sourceEnd' | 'lagBytes' | 'lagMs'>) {
   return {
     applied_lsn: lsnText(progress.durable),
     confirmed_lsn: lsnText(progress.confirmed),
@@ -113,6 +122,10 @@ function tableStatus(table: TableReport, quarantined: number, nowMs: number): Om
 
 function errorStatus(error: WalhouseError | null): StatusError | null {
   return error === null ? null : { kind: error.kind, what: error.what, why: error.why, fix: error.fix };
+}
+
+function newest(a: Lsn | null, b: Lsn | null): Lsn | null {
+  return a === null || (b !== null && b > a) ? b : a;
 }
 
 function lsnText(lsn: Lsn | null): string | null {

@@ -61,8 +61,7 @@ export class Progress {
   }
 
   get lagBytes(): bigint | null {
-    if (this.#sourceEnd === null || this.#durable === null) return null;
-    return this.#sourceEnd > this.#durable ? this.#sourceEnd - this.#durable : 0n;
+    return bytesBetween(this.#durable, this.#sourceEnd);
   }
 
   get waiting(): boolean {
@@ -153,4 +152,10 @@ export class Progress {
       this.freshen(this.#sightings.shift()!.atMs);
     }
   }
+}
+
+/** From one position to another, 0 where that is behind it; null where one is not known. */
+export function bytesBetween(from: Lsn | null, to: Lsn | null): bigint | null {
+  if (from === null || to === null) return null;
+  return to > from ? to - from : 0n;
 }
