@@ -24,6 +24,7 @@ beforeAll(async () => {
     create table root (id int primary key) partition by range (id);
     create table leaf partition of root for values from (0) to (10);
     create table ours (id int primary key, _version int);
+    create table typed (id int primary key, n numeric, s text, on_day date);
     create table unkept (id int primary key, at timestamptz);
     create role ${databases.name} login password 'planted-secret';
   `);
@@ -135,6 +136,22 @@ describe('walhouse run refuses, with the fix to type,', () => {
   it('a view', async () => {
     expectRefused(await refused(await config({ tables: { 'public.looked_at': {} } })), 'table_unsupported');
   });
+
+  it.each([
+    ['s', 'Int64', /text/],
+    ['n', 'Decimal(99, 2)', /Decimal/],
+    ['on_day', 'DateTime', /Date/],
+    ['absent', 'String', /column/],
+  ])(
+    'the type of a column %s as %s, which would not hold its values or is none',
+    async (column, type, says) => {
+      const tables = { 'public.typed': { columns: { [column]: { type } } } };
+      expectRefused(await refused(await config({ tables })), 'config_invalid', new RegExp(column), says);
+      expect(
+        await databases.postgres(`select from pg_replication_slots where slot_name = '${databases.name}'`),
+      ).toEqual([]);
+    },
+  );
 
   it('a partitioned table together with one of its partitions', async () => {
     expectRefused(
