@@ -135,7 +135,7 @@ function addTables(gauge: AddGauge): void {
     ({ quarantined }) => quarantined,
   );
   ofTables(
-    'walhouse_snapshot_rows',
+    'walhouse_snapshot_running_rows',
     'Rows read so far by the snapshot that runs; no series while none does.',
     ({ snapshot }) => snapshot?.rows,
   );
