@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { loadConfig, type Config } from '../config.js';
 
@@ -36,12 +35,6 @@ export function wholeNumber(text: string): number {
 export function decimalNumber(text: string): number {
   if (!/^[0-9]{1,9}(\.[0-9]{1,9})?$/.test(text)) throw new InvalidArgumentError('It must be a number.');
   return Number(text);
-}
-
-/** Walhouse's own, as package.json says. */
-export function version(): string {
-  const text = readFileSync(new URL('../../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
 }
 
 /** At the end of a command's help, one command line each; a test runs them all through the parser. */

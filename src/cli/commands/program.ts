@@ -1,6 +1,8 @@
 import { Command } from 'commander';
+import { version } from '../version.js';
+import { addCompletion } from './completion.js';
 import { addConfiguration } from './configuration.js';
-import { examples, version } from './options.js';
+import { examples } from './options.js';
 import { addQuarantine } from './quarantine.js';
 import { addRemoval } from './removal.js';
 import { addSandbox } from './sandbox.js';
@@ -25,7 +27,9 @@ export function createProgram(): Command {
   addQuarantine(program);
   program.commandsGroup('Remove what must not be kept:');
   addRemoval(program);
-  program.commandsGroup('This program:').helpCommand('help [command]', 'explains a command');
+  program.commandsGroup('This program:');
+  addCompletion(program);
+  program.helpCommand('help [command]', 'explains a command');
   examples(program, 'walhouse demo', 'walhouse verify --help');
   return program;
 }

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import type { Command } from 'commander';
+import { version } from '../version.js';
 import {
   configOf,
   configOption,
@@ -7,7 +8,6 @@ import {
   jsonOption,
   keyOf,
   keyOption,
-  version,
   wholeNumber,
   type ConfigGiven,
   type JsonGiven,

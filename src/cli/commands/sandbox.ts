@@ -12,7 +12,7 @@ function addDemo(program: Command): void {
   const command = program
     .command('demo')
     .description('a local Postgres with live traffic, streamed into a local ClickHouse, with the API')
-    .option('--domain <name>', 'which domain is played, or all of them', 'payments')
+    .option('--domain <domain|all>', 'which domain is played, or all of them', 'payments')
     .option('--seconds <n>', 'stop after so long, then check that everything is equal', wholeNumber)
     .option('--rate <n>', 'changes to the source per second', wholeNumber, 200)
     .option('--seed <n>', 'repeats a run', wholeNumber, 1)
