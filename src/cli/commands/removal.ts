@@ -119,5 +119,5 @@ function addReports(program: Command): void {
         last: options.last,
       });
     });
-  examples(verify, 'walhouse reports verify', 'walhouse reports verify --last "$(cat last-report)"');
+  examples(verify, 'walhouse reports verify', 'walhouse reports verify --last "$NOTED"');
 }
