@@ -125,7 +125,17 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
     });
   }
 
-  // Health and readiness need no key, so they tell no more than a probe needs.
+  // Health and readiness need no key, so they tell no more than a probe needs. Life is apart from health: whoever restarts what
+  // does not live would, by health, restart all tables again and again for the sake of one that waits for a person.
+  const livez = createRoute({
+    method: 'get',
+    path: '/livez',
+    operationId: 'livez',
+    summary: 'Whether the process answers at all',
+    responses: { 204: { description: 'It does.' } },
+  });
+  app.openapi(livez, (context) => context.body(null, 204));
+
   const healthz = createRoute({
     method: 'get',
     path: '/healthz',

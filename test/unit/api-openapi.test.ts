@@ -30,6 +30,7 @@ describe('/openapi.json', () => {
     );
     expect(routes.sort()).toEqual([
       'get /healthz',
+      'get /livez',
       'get /metrics',
       'get /readyz',
       'get /v1/domains',
@@ -80,6 +81,7 @@ describe('/openapi.json', () => {
       replication: 'ops:read',
       metrics: 'ops:read',
       healthz: 'none',
+      livez: 'none',
       readyz: 'none',
       pause: 'ops:write',
       resume: 'ops:write',

@@ -388,6 +388,12 @@ describe('health', () => {
     expect(await response.json()).toEqual({ status: 'failing', state: 'streaming', kind: 'snapshotting' });
     expect((await app.request('/healthz')).status).toBe(200);
   });
+
+  test('is one thing and life another: what waits for a person lives', async () => {
+    const { app } = withStatus({ state: 'stopped' });
+    expect((await app.request('/healthz')).status).toBe(503);
+    expect((await app.request('/livez')).status).toBe(204);
+  });
 });
 
 describe('GET /v1/replication', () => {
