@@ -16,8 +16,10 @@ const read = (path: string): string => readFileSync(new URL(path, root), 'utf8')
 const duration = z.string().regex(/^(\d+(us|ms|s|m|h))+$/);
 const name = z.string().regex(/^[a-zA-Z0-9._-]+$/);
 const service = z.strictObject({
+  profiles: z.array(name).optional(),
   build: z.string().optional(),
   image: z.string().optional(),
+  entrypoint: z.array(z.string()).optional(),
   command: z.array(z.string()).optional(),
   environment: z.record(z.string(), z.string()).optional(),
   volumes: z.array(z.string().regex(/^[^:]+:\/[^:]+(:ro)?$/)).optional(),
@@ -74,7 +76,7 @@ describe('docker-compose.yml', () => {
 
   it('publishes nothing beyond 127.0.0.1', () => {
     const ports = services.flatMap(([, { ports: published = [] }]) => published);
-    expect(ports).toHaveLength(3);
+    expect(ports).toHaveLength(5);
     for (const port of ports) expect(port).toMatch(/^127\.0\.0\.1:\$\{[A-Z]+_PORT:-\d+\}:\d+$/);
   });
 
@@ -84,19 +86,36 @@ describe('docker-compose.yml', () => {
     const example = read('.env.example')
       .split('\n')
       .filter((line) => line !== '' && !line.startsWith('#'));
-    expect(example.sort()).toEqual(
-      Object.keys(VARIABLES)
-        .map((variable) => `${variable}=`)
-        .sort(),
-    );
-    for (const [, { environment = {} }] of services) {
+    const optional = [...text.matchAll(/\$\{([A-Z_]+):-\}/g)].map((match) => match[1]);
+    const named = [...Object.keys(VARIABLES), ...optional].map((variable) => `${variable}=`);
+    expect(example.sort()).toEqual(named.sort());
+    for (const [, { environment = {}, profiles }] of services) {
       for (const [key, value] of Object.entries(environment)) {
-        if (/PASSWORD|KEYS|URL/.test(key)) expect(value).toMatch(/\$\{[A-Z_]+:\?/);
+        // What is started only when asked for refuses by itself, or its secrets would have to be given by all.
+        const given = profiles === undefined ? /\$\{[A-Z_]+:\?/ : /^\$\{[A-Z_]+:-\}$/;
+        if (/PASSWORD|KEY|URL/.test(key)) expect(value).toMatch(given);
       }
     }
   });
 
-  it('keeps the data of both databases in volumes that it declares', () => {
+  it('starts Prometheus and Grafana only when they are asked for, and not without their secrets', () => {
+    const asked = services.filter(([, { profiles }]) => profiles?.includes('observability') === true);
+    expect(asked.map(([id]) => id)).toEqual(['prometheus', 'grafana']);
+    for (const [, { profiles, depends_on: needed = {} }] of services) {
+      if (profiles === undefined) for (const [id] of asked) expect(needed).not.toHaveProperty(id);
+    }
+    for (const [, { command = [], environment = {} }] of asked) {
+      const secret = Object.keys(environment).find((key) => /PASSWORD|KEY/.test(key));
+      expect(command.join('\n')).toMatch(
+        new RegExp(`^test -n "\\$\\$${secret}" \\|\\| \\{ .*exit 1; \\}$`, 'm'),
+      );
+    }
+    const prometheus = read('deploy/prometheus/prometheus.yml');
+    expect(prometheus).toContain('credentials_file: /run/walhouse/metrics_key');
+    expect(prometheus).toContain('targets: [walhouse:8080]');
+  });
+
+  it('keeps the data in volumes that it declares', () => {
     const used = services.flatMap(([, { volumes = [] }]) =>
       volumes.map((volume) => volume.split(':')[0] ?? ''),
     );
