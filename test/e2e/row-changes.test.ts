@@ -35,6 +35,14 @@ const TOAST = [
    insert into toast_key select 'k' || i, ${large('i::text')}, i from generate_series(1, 10) i;`,
 ].join('\n');
 
+/** Of megabytes, with whatever is escaped on its way. */
+const huge = (seed: string, times: number): string =>
+  `repeat(E'tab\\there \\\\ new\\nline\\r\\b\\f é ' || ${seed}, ${times})`;
+const HUGE = `
+  create table huge (id int primary key, v text, n int, w text);
+  alter table huge alter column v set storage external, alter column w set storage external;
+  insert into huge values (1, ${huge("'one'", 150_000)}, 1, null), (2, 'short', 2, ${huge("'two'", 100)}), (3, null, 3, 'three');`;
+
 const TRUNCATED = `
   create table trunk (id int primary key, v text);
   create table branch (id int primary key, trunk int references trunk);
@@ -85,7 +93,7 @@ describe.each(decoders)('with %s, ClickHouse equals Postgres', (decoder) => {
   let scenario: Scenario;
   beforeAll(async () => {
     const names = ids(
-      ...['composite', 'bulk', 'stepped', 'busy', 'trunk', 'branch', 'lone', 'wide', 'leafy_1'],
+      ...['composite', 'bulk', 'stepped', 'busy', 'trunk', 'branch', 'lone', 'wide', 'leafy_1', 'huge'],
       ...['toast_default', 'toast_full', 'toast_index', 'toast_key'],
       // wal2json knows partitions by their own names only, so a partitioned root is refused under it.
       ...(decoder === 'pgoutput' ? ['rooted'] : []),
@@ -94,6 +102,7 @@ describe.each(decoders)('with %s, ClickHouse equals Postgres', (decoder) => {
       schema: [
         KEYS,
         TOAST,
+        HUGE,
         TRUNCATED,
         NAMES,
         WIDE,
@@ -209,6 +218,20 @@ describe.each(decoders)('with %s, ClickHouse equals Postgres', (decoder) => {
     await scenario.sql(`update ${table} set at = at - interval '1 day', small = 10 where id = 18`);
     await scenario.expectEqual(id);
     expect((await scenario.walhouse.status()).tables[id]).toMatchObject({ quarantined: 0 });
+  });
+
+  it('after values of megabytes came, were left alone in the same transaction and later, and changed', async () => {
+    await scenario.sql(`begin;
+      insert into huge values (10, ${huge("'ten'", 45_000)}, 0, ${huge("'more'", 45_000)});
+      update huge set n = 11 where id = 10;
+      insert into huge values (12, 'short', 0, ${huge("'twelve'", 45_000)});
+      update huge set n = 12, v = 'shorter' where id = 12; commit`);
+    await scenario.expectEqual('public.huge');
+    await scenario.sql(`update huge set n = n + 100`);
+    await scenario.sql(`update huge set v = ${huge("'new'", 45_000)}, n = 13 where id = 3`);
+    await scenario.sql(`update huge set v = null where id = 1`);
+    await scenario.expectEqual('public.huge');
+    expect((await scenario.walhouse.status()).tables['public.huge']).toMatchObject({ quarantined: 0 });
   });
 
   it('after keys that are large themselves changed', async () => {
