@@ -178,9 +178,9 @@ describe('docker-compose.yml', () => {
 });
 
 describe('the image', () => {
-  it('is not run by root, and carries production dependencies only', () => {
+  it('is run by nobody, and carries production dependencies only', () => {
     const final = dockerfile.slice(dockerfile.lastIndexOf('\nFROM '));
-    expect(final).toMatch(/^USER node$/m);
+    expect(final).toMatch(/^USER 65534:65534$/m);
     expect(final).toContain('COPY --from=dependencies /app/node_modules');
     expect(dockerfile).toContain('npm ci --omit=dev');
   });
