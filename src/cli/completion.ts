@@ -9,8 +9,8 @@ interface Candidates {
   /** Commands, or the values of an argument or of an option. */
   readonly words: readonly Word[];
   readonly options: readonly Word[];
-  /** The shell's own. */
-  readonly paths: 'none' | 'files' | 'folders';
+  /** What is looked for when it is wanted: the shell's own, or the tables of the configuration. */
+  readonly found: 'nothing' | 'files' | 'folders' | 'tables';
 }
 
 /** `walhouse quarantine`, or `walhouse run --config` for what follows the option. */
@@ -46,7 +46,7 @@ function placesOf(program: Command, domains: readonly string[]): Places {
       candidates: {
         words: [...inner, ...argument.words],
         options: options.map((option): Word => [option.long!, option.description]),
-        paths: argument.paths,
+        found: argument.found,
       },
     });
     for (const option of options.filter(({ required, optional }) => required || optional))
@@ -54,7 +54,7 @@ function placesOf(program: Command, domains: readonly string[]): Places {
     for (const next of command.commands) visit(next, `${key} ${next.name()}`);
     // commander's own, which is among no command's commands.
     if (inner.some(([word]) => word === 'help'))
-      commands.push({ key: `${key} help`, candidates: { words: inner, options: [], paths: 'none' } });
+      commands.push({ key: `${key} help`, candidates: { words: inner, options: [], found: 'nothing' } });
   };
   visit(program, program.name());
   return { commands, values };
@@ -62,16 +62,17 @@ function placesOf(program: Command, domains: readonly string[]): Places {
 
 /** By its choices, or by what the usage calls it: `<file>`, `<dir>`, `<domain|all>`. */
 function valuesOf(value: Option | Argument | undefined, domains: readonly string[]): Candidates {
-  const of = (words: readonly string[], paths: Candidates['paths'] = 'none'): Candidates => ({
+  const of = (words: readonly string[], found: Candidates['found'] = 'nothing'): Candidates => ({
     words: words.map((word): Word => [word, '']),
     options: [],
-    paths,
+    found,
   });
   if (value === undefined) return of([]);
   if (value.argChoices !== undefined) return of(value.argChoices);
   const name = 'flags' in value ? (/[<[](.+)[>\]]/.exec(value.flags)?.[1] ?? '') : value.name();
   if (name === 'file') return of([], 'files');
   if (name === 'dir') return of([], 'folders');
+  if (name === 'table') return of([], 'tables');
   const [first, ...others] = name.split('|');
   return first === 'domain' ? of([...domains, ...others]) : of([]);
 }
@@ -83,6 +84,7 @@ const pattern = (places: readonly Place[]): string => places.map(({ key }) => qu
 /** Goes through the words before the cursor, the same in both shells: which command it is, and whether a value or an argument is due. */
 function walk({ commands, values }: Places, word: string): string {
   return `if [[ -n $value ]]; then
+      [[ $value == *' --config' ]] && config=${word}
       value=''
       continue
     fi
@@ -96,22 +98,25 @@ function walk({ commands, values }: Places, word: string): string {
 
 function candidatesOf({ commands, values }: Places, assign: (candidates: Candidates) => string): string {
   const cases = [...commands, ...values].map(({ key, candidates }) => {
-    const paths = candidates.paths === 'none' ? '' : ` paths=${candidates.paths}`;
-    return `    ${quoted(key)}) ${assign(candidates)}${paths} ;;`;
+    const found = candidates.found === 'nothing' ? '' : ` found=${candidates.found}`;
+    return `    ${quoted(key)}) ${assign(candidates)}${found} ;;`;
   });
   return `case "\${value:-$place}" in
 ${cases.join('\n')}
   esac
   # One argument is all that a command has.
-  [[ -n $given && -z $value ]] && names=() paths=''`;
+  [[ -n $given && -z $value ]] && names=() found=''`;
 }
+
+/** The keys of `tables:` as `walhouse init` writes them, one a line: plain names, two spaces in. */
+const TABLES = `sed -n '/^tables:/,/^[^ #]/s/^  \\([A-Za-z_][A-Za-z0-9_.]*\\):.*/\\1/p' "$config" 2> /dev/null`;
 
 function bashScript(name: string, places: Places): string {
   const list = (words: readonly Word[]): string => `(${words.map(([word]) => quoted(word)).join(' ')})`;
   const assign = ({ words, options }: Candidates): string => `names=${list(words)} options=${list(options)}`;
   return `# ${name} in bash: source <(${name} completion bash)
 _${name}() {
-  local place=${name} value='' given='' paths='' current=\${COMP_WORDS[COMP_CWORD]} index
+  local place=${name} value='' given='' found='' config=walhouse.yaml current=\${COMP_WORDS[COMP_CWORD]} index
   local -a names=() options=()
   for ((index = 1; index < COMP_CWORD; index++)); do
     # bash makes three words of --option=value.
@@ -120,9 +125,10 @@ _${name}() {
   done
   [[ $current == = ]] && current=''
   ${candidatesOf(places, assign)}
-  [[ $current == -* || -z "\${names[*]}$paths" ]] && names=("\${options[@]}") paths=''
+  [[ $current == -* || -z "\${names[*]}$found" ]] && names=("\${options[@]}") found=''
   local IFS=$'\\n'
-  case "$paths" in
+  [[ $found == tables ]] && names=($(${TABLES}))
+  case "$found" in
     files) compopt -o filenames 2> /dev/null; COMPREPLY=($(compgen -f -- "$current")) ;;
     folders) compopt -o filenames 2> /dev/null; COMPREPLY=($(compgen -d -- "$current")) ;;
     *) COMPREPLY=($(compgen -W "\${names[*]}" -- "$current")) ;;
@@ -140,7 +146,7 @@ function zshScript(name: string, places: Places): string {
   return `#compdef ${name}
 # ${name} in zsh: source <(${name} completion zsh), after compinit; or a file _${name} in a folder of $fpath
 _${name}() {
-  local place=${name} value='' given='' paths='' current=\${words[CURRENT]} index
+  local place=${name} value='' given='' found='' config=walhouse.yaml current=\${words[CURRENT]} index
   local -a names options
   for ((index = 2; index < CURRENT; index++)); do
     ${walk(places, '${words[index]}')}
@@ -150,8 +156,9 @@ _${name}() {
     compset -P '*='
   fi
   ${candidatesOf(places, assign)}
-  [[ -z $value && ( $current == -* || -z "\${names[*]}$paths" ) ]] && names=($options) paths=''
-  case "$paths" in
+  [[ -z $value && ( $current == -* || -z "\${names[*]}$found" ) ]] && names=($options) found=''
+  [[ $found == tables ]] && names=(\${(f)"$(${TABLES})"})
+  case "$found" in
     files) _files ;;
     folders) _files -/ ;;
     *) _describe ${name} names ;;

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Command } from 'commander';
+import { stringify } from 'yaml';
 import { afterAll, describe, expect, test } from 'vitest';
 import { createProgram } from '../../src/cli/commands/program.js';
 import { completionScript, SHELLS } from '../../src/cli/completion.js';
@@ -21,6 +22,17 @@ const scripts = Object.fromEntries(
 );
 mkdirSync(join(folder, 'etc etc'));
 writeFileSync(join(folder, 'etc.yaml'), '');
+const configuration = (...tables: string[]): string =>
+  stringify({
+    source: { url: 'x' },
+    tables: Object.fromEntries(tables.map((table) => [table, { history: true }])),
+    api: { listen: 'x' },
+  });
+writeFileSync(
+  join(folder, 'walhouse.yaml'),
+  configuration('public.payments', 'public.merchants', 'billing.notes'),
+);
+writeFileSync(join(folder, 'other.yaml'), configuration('public.customers'));
 
 /** What bash offers for the last word, when the others stand before it as bash takes them apart. */
 function offered(...words: string[]): string[] {
@@ -92,6 +104,18 @@ describe('completion in bash', () => {
     ],
     [['servers', '--dir', 'et'], ['etc etc']],
     [['demo', '--rate', ''], []],
+    [
+      ['resync', ''],
+      ['billing.notes', 'public.merchants', 'public.payments'],
+    ],
+    [
+      ['quarantine', 'list', 'pub'],
+      ['public.merchants', 'public.payments'],
+    ],
+    [['verify', '--config', 'other.yaml', ''], ['public.customers']],
+    [['verify', '--config', '=', 'other.yaml', ''], ['public.customers']],
+    [['verify', '--config', 'nowhere.yaml', ''], []],
+    [['resync', 'public.payments', '--a'], ['--all']],
     [['erase', '--key', '-'], []],
   ])('walhouse %j gives %j', (words, expected) => {
     expect(offered(...words).sort()).toEqual([...expected].sort());
