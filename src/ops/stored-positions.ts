@@ -8,6 +8,8 @@ import { QUESTION_MS, type Sink, type Stored, type StoredTable } from '../pipeli
 /** How often ClickHouse is asked, and how often while somebody waits for a position. */
 const LOOK_MS = 100;
 const LOOK_SOON_MS = 20;
+/** The instance that writes knows its positions itself, and only makes sure in time that it still is the one. */
+const LOOK_OURS_MS = 500;
 /** Table states are for people, who look less often. */
 const TABLES_MS = 1_000;
 
@@ -124,7 +126,8 @@ export class StoredPositions {
       // Not waited for: a network that has gone silent keeps this longer than what positions depend on.
       this.#lookingAtTables ??= this.#lookAtTables().finally(() => (this.#lookingAtTables = null));
       this.#hurry = new AbortController();
-      const ms = this.progress.waiting ? LOOK_SOON_MS : LOOK_MS;
+      const usually = this.isOurs === true ? LOOK_OURS_MS : LOOK_MS;
+      const ms = this.progress.waiting ? LOOK_SOON_MS : usually;
       await sleep(ms, this.progress.waiting ? this.#closing.signal : this.#hurry.signal);
     }
   }
