@@ -78,6 +78,14 @@ describe('the package, installed into an empty folder', () => {
       expect(existsSync(join(installed, unwanted)), unwanted).toBe(false);
   });
 
+  test('holds whatever the README refers to', () => {
+    const installed = join(folder, 'node_modules', 'walhouse');
+    const readme = readFileSync(join(installed, 'README.md'), 'utf8');
+    const links = [...readme.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(([, link]) => link!);
+    expect(links.length).toBeGreaterThan(10);
+    for (const link of links) expect(existsSync(join(installed, link)), link).toBe(true);
+  });
+
   test('plays the demo to its end, and everything is equal', async () => {
     expect(await walhouse('demo', '--seconds', '3', '--port', '0')).toMatch(/^All equal\.$/m);
   });
