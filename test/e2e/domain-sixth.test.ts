@@ -41,7 +41,7 @@ it('a domain that is added as docs/DOMAINS.md says is played, followed, and equa
       ['--import', 'tsx', 'src/cli/main.ts', ...demo],
       { cwd: copy, timeout: 100_000 },
       (error, stdout, stderr) =>
-        resolve(`${stdout}${stderr}\n${error === null ? 'exit code 0' : String(error)}`),
+        resolve(`${stdout}${stderr}\n${error === null ? 'exit code 0' : error.message}`),
     );
   });
   expect(output).toMatch(/depots +3 rows +equal, value for value/);

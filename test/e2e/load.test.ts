@@ -52,10 +52,10 @@ describe('walhouse load', () => {
           bad: expect.arrayContaining([
             { line: 3, column: 'payment_id', reason: 'invalid input syntax for type bigint' },
             { line: 4, column: 'amount', reason: 'numeric field overflow' },
-            { line: 7, column: null, reason: expect.stringContaining('payments_status_known') },
+            { line: 7, column: null, reason: expect.stringContaining('payments_status_known') as string },
             { line: 8, column: null, reason: 'Invalid Record Length' },
-            { line: 9, column: null, reason: expect.stringContaining('payments_pkey') },
-            { line: 10, column: 'amount', reason: expect.stringContaining('not-null') },
+            { line: 9, column: null, reason: expect.stringContaining('payments_pkey') as string },
+            { line: 10, column: 'amount', reason: expect.stringContaining('not-null') as string },
           ]) as unknown,
         },
       ],
