@@ -2,6 +2,7 @@ import { WalhouseError } from '../pipeline/errors.js';
 import type { ColumnType } from '../pipeline/relation.js';
 import { arrayMapping } from './array-encoder.js';
 import { encodeIpv4, encodeIpv6 } from './encoders.js';
+import { HSTORE_MAP } from './hstore-encoder.js';
 import { encodeShortDate, timestampEncoder } from './times.js';
 import {
   BYTES,
@@ -50,6 +51,11 @@ function isDecimal({ name, kind }: ColumnType): boolean {
   return kind === 'base' && (INTEGERS.has(name) || name === 'numeric');
 }
 
+/** In whatever schema its extension was made. */
+function isHstore({ name, kind }: ColumnType): boolean {
+  return kind === 'base' && name.endsWith('.hstore');
+}
+
 /** A box's array has semicolons between its elements, and commas inside of them. */
 function isArray({ kind, element }: ColumnType): boolean {
   return kind === 'array' && element?.name !== 'box';
@@ -70,6 +76,7 @@ export const CHOICES: readonly Choice[] = [
   fixed('UUID', named('uuid'), mappingOf),
   fixed('IPv4', named('inet'), () => ({ base: 'IPv4', encode: encodeIpv4, blank: '0.0.0.0' })),
   fixed('IPv6', named('inet'), () => ({ base: 'IPv6', encode: encodeIpv6, blank: '::' })),
+  fixed(HSTORE_MAP.base, isHstore, () => HSTORE_MAP),
   { text: 'Array(type), Array(Nullable(type))', fits: isArray, parse: parseArray },
 ];
 

@@ -155,8 +155,14 @@ const TYPE_LINES: readonly TypeLine[] = [
     quarantined: NOTHING,
   },
   {
+    names: ['public.hstore'],
+    shown: '`hstore`',
+    exact: 'its text, `"a"=>"1", "b"=>NULL`',
+    quarantined: NOTHING,
+  },
+  {
     names: ['public.unknown'],
-    shown: 'any other (`hstore`, `citext`, `ltree`, PostGIS, ...)',
+    shown: 'any other (`citext`, `ltree`, PostGIS, ...)',
     exact: 'what its output function prints',
     quarantined: NOTHING,
   },

@@ -18,7 +18,7 @@ export interface StoredType {
   readonly base: string;
   /** As it stands in the DDL: `Nullable(Decimal(12, 2))`, `LowCardinality(Nullable(String))`. */
   readonly type: string;
-  /** Whether ClickHouse can keep a null here; an array never can. */
+  /** Whether ClickHouse can keep a null here; an array or a map never can. */
   readonly nullable: boolean;
   readonly encode: Encoder;
   /** What stands, in a tombstone, for a value that was not sent. */
@@ -74,7 +74,7 @@ export function storedType(
   chosen: Mapping = mappingOf(column.type),
 ): StoredType {
   const { base, encode, blank } = chosen;
-  const nullable = !column.notNull && !base.startsWith('Array(');
+  const nullable = !column.notNull && !/^(Array|Map)\(/.test(base);
   return {
     base,
     type: nullable ? nullableType(base) : base,

@@ -230,6 +230,12 @@ export const VALUE_CASES: Readonly<Record<string, ValueCase>> = {
     refused: [`'{infinity}'`],
     neverNull: true,
   },
+  hstore_as_map: {
+    type: 'hstore',
+    chosen: 'Map(String, Nullable(String))',
+    held: [`'a=>1, "b c"=>NULL, "q\\"q"=>"\\\\", "it''s"=>"NULL", "tab\t"=>"new\nline", é=>ü, ""=>""'`, `''`],
+    neverNull: true,
+  },
   flags_as_array: { type: 'bool[]', chosen: 'Array(Bool)', held: [`'{t,f,t}'`, `'{}'`], neverNull: true },
   bytes_as_array: {
     type: 'bytea[]',

@@ -25,6 +25,7 @@ export interface ComparedType {
 export function canonicalFor(postgres: ComparedType, clickHouseType: string): Canonical {
   const { name, argument } = splitType(clickHouseType);
   if (name === 'Array' && postgres.element !== undefined) return arrayOf(postgres.element, argument);
+  if (name === 'Map' && postgres.name.endsWith('hstore')) return hstore;
   if (name === 'Bool') return { ...printed, fromPostgres: boolFromPostgres };
   if (name === 'UInt8' && postgres.name === 'bool')
     return { ...printed, fromPostgres: (text) => (text === 't' ? '1' : '0') };
@@ -75,6 +76,19 @@ const instant: Canonical = {
 function shortFraction(text: string): string {
   return text.includes('.') ? text.replace(/\.?0+$/, '') : text;
 }
+
+/** A list of keys and values, in the order of the keys: hstore's own is by length. */
+const hstore: Canonical = {
+  select: (value) =>
+    `toJSONString(arraySort(arrayMap((k, v) -> (k, v), mapKeys(${value}), mapValues(${value}))))`,
+  fromClickHouse: (text) => JSON.stringify(parseJsonList(text)),
+  fromPostgres: (text) => {
+    const pairs = [...text.matchAll(/"((?:[^"\\]|\\[^])*)"=>(?:NULL|"((?:[^"\\]|\\[^])*)")(?:, |$)/g)];
+    const plain = (quoted: string | undefined): string | null => quoted?.replace(/\\([^])/g, '$1') ?? null;
+    const list = pairs.map(([, key, value]) => [plain(key)!, plain(value)] as const);
+    return JSON.stringify([...list].sort(([a], [b]) => (a < b ? -1 : 1)));
+  },
+};
 
 const bytes: Canonical = {
   select: (value) => `lower(hex(${value}))`,
