@@ -2,8 +2,12 @@ import { execFile } from 'node:child_process';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { loadOf } from '../../src/ops/verify/load.js';
 import type { TableReport, VerifyReport } from '../../src/ops/verify/report.js';
+import { verifyTable } from '../../src/ops/verify/verify-table.js';
+import { formatLsn } from '../../src/pipeline/lsn.js';
 import { createSinkClient } from '../../src/sink/client.js';
+import { readSelected } from '../../src/source/selection.js';
 import { Scenario } from '../support/scenario.js';
 import { PROGRAM } from '../support/program.js';
 
@@ -302,6 +306,42 @@ describe('walhouse verify', () => {
       type: 'READONLY',
     });
     await reading.close();
+  });
+
+  it('takes another position when the table was copied after its own, since a copy has no trace of rows deleted before it', async () => {
+    const { databases, walhouse } = scenario;
+    const source = new pg.Client({ connectionString: databases.postgresUrl });
+    await source.connect();
+    const clickhouse = createSinkClient(databases.clickhouseUrl);
+    let copied = false;
+    try {
+      await scenario.sql('insert into letters (k, r) select i, i from generate_series(1001, 1010) i');
+      await scenario.applied();
+      const [relation] = await readSelected(source, ['public.letters'], {});
+      const { report } = await verifyTable({
+        sourceUrl: databases.postgresUrl,
+        clickhouse,
+        database: databases.clickhouseDatabase,
+        relation: relation!,
+        load: loadOf(1),
+        async applied(position) {
+          if (!copied) {
+            copied = true;
+            await scenario.sql('delete from letters where k > 1000');
+            await fetch(`${walhouse.url}/v1/tables/public.letters/resync`, { method: 'POST' });
+            const copy = `select 1 from ${databases.clickhouseDatabase}_landing._walhouse_tables final
+              where id = 'public.letters' and state = 'streaming' and snapshot_lsn > ${position}`;
+            await expect.poll(() => databases.clickhouse(copy), { timeout: 30_000 }).toHaveLength(1);
+          }
+          await walhouse.applied(formatLsn(position));
+          return walhouse.status();
+        },
+      });
+      expect(report).toMatchObject({ verdict: 'equal', missing: 0, extra: 0, error: null });
+    } finally {
+      await clickhouse.close();
+      await source.end();
+    }
   });
 
   it('refuses tables and loads that there are not', async () => {

@@ -3,6 +3,8 @@ import { WalhouseError } from '../../pipeline/errors.js';
 import { formatLsn, lsnFrom, type Lsn } from '../../pipeline/lsn.js';
 import type { Relation } from '../../pipeline/relation.js';
 import { versionBound } from '../../pipeline/version.js';
+import { qualified } from '../../sink/identifier.js';
+import { databasesFor } from '../../sink/names.js';
 import type { StatusDocument } from '../status.js';
 import type { ComparedRetention } from '../compare/retention-cut.js';
 import { Buckets, bucketCount } from './buckets.js';
@@ -14,7 +16,13 @@ import { Reader } from './reader.js';
 import type { TableReport } from './report.js';
 import { takeRetentionEdge } from './retention-edge.js';
 import { extentOf, scan, type Piece } from './scan.js';
-import { addPostgresSums, readClickHouseRows, readClickHouseSums, readPostgresRows } from './sides.js';
+import {
+  addPostgresSums,
+  askClickHouse,
+  readClickHouseRows,
+  readClickHouseSums,
+  readPostgresRows,
+} from './sides.js';
 import { PositionedSnapshot } from './snapshot.js';
 import { type KeyTexts, Statements } from './statements.js';
 
@@ -22,6 +30,8 @@ import { type KeyTexts, Statements } from './statements.js';
 const PASSES_MAX = 6;
 /** Keys that may have changed between a position and the moment ClickHouse is read; more begin again. */
 const CHANGED_MAX = 200_000;
+/** How many copies of the table may come between a position and its comparison, one after another. */
+const COPIES_MAX = 3;
 const KEYS_EACH = 1_000;
 /** Rows of either side held at once while they are set against each other. */
 const ROWS_HELD_MAX = 100_000;
@@ -118,8 +128,23 @@ class TableVerification {
     return { report: this.#report(table, pending), keys: this.#complete ? keys : null };
   }
 
-  /** Takes a position, waits for ClickHouse to come to it, and compares there. */
+  /**
+   * Takes a position, waits for ClickHouse to come to it, and compares there. A copy that was taken after the position has no trace of
+   * rows that were deleted in between, so it takes another position then.
+   */
   async #pass<T>(table: ComparedTable, compare: (pass: Pass) => Promise<T>): Promise<T> {
+    for (let attempt = 1; attempt <= COPIES_MAX; attempt += 1) {
+      const compared = await this.#passAt(table, compare);
+      if (compared !== null) return compared.result;
+    }
+    throw copiedAnew(this.#options.relation);
+  }
+
+  /** Null where the table was copied after the position. */
+  async #passAt<T>(
+    table: ComparedTable,
+    compare: (pass: Pass) => Promise<T>,
+  ): Promise<{ readonly result: T } | null> {
     const { sourceUrl, clickhouse, relation, load, retention, signal } = this.#options;
     signal?.throwIfAborted();
     this.#passes += 1;
@@ -135,13 +160,27 @@ class TableVerification {
       this.#position ??= position;
       const statements = new Statements({ table, buckets, edge, position, encoding });
       refuseIncomplete(relation.id, await this.#options.applied(position));
+      if ((await this.#copiedAt()) > position) return null;
       const result = await compare({ snapshot, readers, statements, buckets, from, pieces });
       for (const reader of readers) this.#sourceMs += reader.busyMs;
       if (edge?.isPassed() === true) throw tooSlow(relation);
-      return result;
+      if ((await this.#copiedAt()) > position) throw copiedAnew(relation);
+      return { result };
     } finally {
       snapshot.close();
     }
+  }
+
+  /** The position of the snapshot that the copy which people read began with. */
+  async #copiedAt(): Promise<Lsn> {
+    const { clickhouse, database, relation } = this.#options;
+    const tables = qualified(databasesFor(database).landing, '_walhouse_tables');
+    const [row] = await askClickHouse<{ lsn: string }>(
+      clickhouse,
+      `select toString(snapshot_lsn) as lsn from ${tables} final where id = {id:String}`,
+      { id: relation.id },
+    );
+    return BigInt(row?.lsn ?? '0');
   }
 
   async #compareAll(pass: Pass): Promise<KeyTexts[]> {
@@ -326,6 +365,14 @@ function tooMuchChanged(relation: Relation): WalhouseError {
     what: `more than ${CHANGED_MAX.toLocaleString('en')} rows of ${relation.id} changed between the position and the comparison.`,
     why: 'Too little stood still for it to say anything.',
     fix: 'compare again when the large transaction is over',
+  });
+}
+
+function copiedAnew(relation: Relation): WalhouseError {
+  return new WalhouseError('sink_timeout', {
+    what: `${relation.id} was copied anew while it was compared.`,
+    why: 'What was deleted before the copy is not to be told from what is missing in it.',
+    fix: 'compare again when walhouse status says streaming',
   });
 }
 
