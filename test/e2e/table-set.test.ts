@@ -3,6 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { loadConfig } from '../../src/cli/config.js';
+import { startPostgres, type LocalPostgres } from '../../src/dev/servers/postgres.js';
 import { type Decoder, Scenario } from '../support/scenario.js';
 import type { WalhouseOptions } from '../support/walhouse.js';
 
@@ -22,6 +23,13 @@ const COMES = { 'public.comes': {} };
 
 const decoders: Decoder[] = ['pgoutput', 'wal2json'];
 
+// Slots are the server's: who takes them all must be alone on it.
+let postgres: LocalPostgres;
+beforeAll(async () => {
+  postgres = await startPostgres({ log: () => undefined });
+});
+afterAll(() => postgres?.close());
+
 describe.each(decoders)('with %s', (decoder) => {
   let scenario: Scenario;
   let next = 1_000;
@@ -29,7 +37,8 @@ describe.each(decoders)('with %s', (decoder) => {
 
   beforeAll(async () => {
     if (skipped) return;
-    scenario = await Scenario.open('set', { schema: SCHEMA, tables: { ...STAYS, ...LEAVES }, decoder });
+    const tables = { ...STAYS, ...LEAVES };
+    scenario = await Scenario.open('set', { schema: SCHEMA, tables, decoder, postgres: postgres.url });
     await scenario.walhouse.start();
     await scenario.applied();
     await scenario.rememberPlace();
