@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
 
-import type { CsvError} from 'csv-parse';
+import type { CsvError } from 'csv-parse';
 import { parse, type Info } from 'csv-parse';
 import pg, { type ClientBase } from 'pg';
 
