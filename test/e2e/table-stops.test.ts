@@ -390,7 +390,10 @@ describe.each(decoders)('with %s', (decoder) => {
 describe.each(decoders)('with %s, a few tables', (decoder) => {
   let scenario: Scenario;
   const skipped = decoder === 'wal2json' && !inject('servers').hasWal2json;
-  const moments = MOMENTS.filter((moment) => (moment.decoder ?? 'pgoutput') === decoder);
+  // What happens to `renamed` goes on below.
+  const moments = MOMENTS.filter(
+    (moment) => (moment.decoder ?? 'pgoutput') === decoder || moment.table === 'renamed',
+  );
   const names = moments.map(({ table }) => table);
   const tables = Object.fromEntries(['others', ...names].map((name) => [`public.${name}`, {}]));
   const ids = Object.keys(tables);
