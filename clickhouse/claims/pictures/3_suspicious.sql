@@ -1,11 +1,11 @@
 -- title: The largest suspicious claims
 -- shows: table
 select
-  claim_id as claim,
+  toString(claim_id) as claim,
   status,
   amount,
   currency,
-  program_id as program,
+  toString(program_id) as program,
   if(is_orphan = 1, 'yes', '') as `no treatment`,
   if(amount_absurd = 1, 'yes', '') as `absurd amount`,
   if(currency_foreign = 1, 'yes', '') as `other currency`
