@@ -1,4 +1,4 @@
-import { randomInt, randomUUID } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,7 +7,7 @@ import { startClickHouse, type LocalClickHouse } from '../../src/dev/servers/cli
 import { subjectOf } from '../../src/ops/reports/erase.js';
 import type { ChainedReport, ErasureReport } from '../../src/ops/reports/report.js';
 import { cli } from '../support/cli.js';
-import { filesWith } from '../support/on-disk.js';
+import { filesWith, markers } from '../support/on-disk.js';
 import { Scenario } from '../support/scenario.js';
 
 const PAYMENTS = readFileSync(new URL('../../postgres/payments.sql', import.meta.url), 'utf8');
@@ -17,7 +17,7 @@ const QUERY_LOG = `<clickhouse><query_log><database>system</database><table>quer
 
 /** Found nowhere else: as a number in text, and as words. */
 const SUBJECT = 7_000_000_000_000 + randomInt(1_000_000_000);
-const NAME = randomUUID();
+const { name: NAME } = markers('name');
 const OTHER = 2;
 
 let clickhouse: LocalClickHouse;

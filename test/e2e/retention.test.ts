@@ -1,10 +1,9 @@
-import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startClickHouse, type LocalClickHouse } from '../../src/dev/servers/clickhouse.js';
 import type { ChainedReport } from '../../src/ops/reports/report.js';
 import { cli } from '../support/cli.js';
-import { filesWith } from '../support/on-disk.js';
+import { filesWith, markers } from '../support/on-disk.js';
 import { Scenario } from '../support/scenario.js';
 
 const RETENTION = { column: 'payment_date', keep: '2 years' };
@@ -13,9 +12,7 @@ const PAYMENTS = readFileSync(new URL('../../postgres/payments.sql', import.meta
 const BY_KEY = `create table visits (id int, payment_date timestamptz, note text, primary key (id, payment_date))`;
 const EDGE = `now() - interval '2 years'`;
 
-/** Texts that are found nowhere else. */
-const marker = { snapshot: '', stream: '', refused: '', kept: '' };
-for (const name of Object.keys(marker)) marker[name as keyof typeof marker] = randomUUID();
+const marker = markers('snapshot', 'stream', 'refused', 'kept');
 
 let clickhouse: LocalClickHouse;
 let scenario: Scenario;
