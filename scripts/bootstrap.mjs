@@ -141,7 +141,7 @@ async function build() {
   const code = await run(process.execPath, [tsc, '-p', join(ROOT, 'tsconfig.build.json')], {
     stdio: ['ignore', 2, 2],
   });
-  if (code !== 0) {
+  if (code !== 0 || (await run(process.execPath, [bundler()], { stdio: ['ignore', 2, 2] })) !== 0) {
     say('Walhouse does not compile. Fix: see the messages above.');
     process.exit(1);
   }
@@ -162,12 +162,16 @@ function stampFile() {
 }
 
 function main() {
-  return join(ROOT, 'dist', 'cli', 'main.js');
+  return join(ROOT, 'dist', 'program', 'main.js');
+}
+
+function bundler() {
+  return join(ROOT, 'scripts', 'bundle.mjs');
 }
 
 /** What the build depends on, relative to the root. */
 function sourceFiles() {
-  const files = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json'];
+  const files = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json', 'scripts/bundle.mjs'];
   const visit = (folder) => {
     for (const entry of readdirSync(join(ROOT, folder), { withFileTypes: true })) {
       const path = `${folder}/${entry.name}`;

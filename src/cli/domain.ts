@@ -54,10 +54,8 @@ export function readPages(marts: readonly string[]): DomainPage[] {
 }
 
 async function readDomain(name: string): Promise<Domain> {
-  const generator = await loadGenerator(name);
-  if (generator === null) throw new Error(`src/dev/${name}/ has no generator`);
   const oracles = sqlIn(name, 'oracle').map(({ file, sql }) => ({ mart: file.replace(/\.sql$/, ''), sql }));
-  return { name, ...readDescription(name), generator, oracles };
+  return { name, ...readDescription(name), generator: await loadGenerator(name), oracles };
 }
 
 function readDescription(name: string): z.output<typeof schema> {

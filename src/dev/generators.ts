@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 
 import type { ClientBase } from 'pg';
 
@@ -18,29 +19,23 @@ export interface GeneratorModule {
   createGenerator(options: GeneratorOptions): Generator;
 }
 
-const HERE = fileURLToPath(new URL('.', import.meta.url));
-const EXTENSIONS = ['js', 'ts'];
+/** By way of the root, so that what was compiled or bundled, two folders deep like this file, finds them too. */
+const DESCRIPTIONS = fileURLToPath(new URL('../../clickhouse', import.meta.url));
+const SCHEMAS = new URL('../../postgres/', import.meta.url);
 
-/** The domains that have a generator: the folders beside this file with a `generator` in them. */
+/** The domains there are: the folders under clickhouse/ that have a `domain.yaml`. */
 export function domainNames(): string[] {
-  return readdirSync(HERE, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory() && generatorFile(entry.name) !== null)
-    .map(({ name }) => name)
+  return readdirSync(DESCRIPTIONS)
+    .filter((name) => existsSync(join(DESCRIPTIONS, name, 'domain.yaml')))
     .sort();
 }
 
-/** Null where there is no such domain. */
-export async function loadGenerator(name: string): Promise<GeneratorModule | null> {
-  const file = domainNames().includes(name) ? generatorFile(name) : null;
-  return file === null ? null : ((await import(pathToFileURL(file).href)) as GeneratorModule);
+/** Rejects where the domain has no `src/dev/NAME/generator.ts`. A template and no variable, so that a bundler sees which there are. */
+export async function loadGenerator(name: string): Promise<GeneratorModule> {
+  return (await import(/* @vite-ignore */ `./${name}/generator.js`)) as GeneratorModule;
 }
 
 /** Makes a domain's tables where they are missing, from `postgres/NAME.sql`. */
 export async function createSchema(client: ClientBase, name: string): Promise<void> {
-  // By way of the root, so that the compiled module, in dist/dev, finds it too.
-  await client.query(await readFile(new URL(`../../postgres/${name}.sql`, import.meta.url), 'utf8'));
-}
-
-function generatorFile(name: string): string | null {
-  return EXTENSIONS.map((end) => `${HERE}${name}/generator.${end}`).find((file) => existsSync(file)) ?? null;
+  await client.query(await readFile(new URL(`${name}.sql`, SCHEMAS), 'utf8'));
 }

@@ -56,7 +56,7 @@ function loadPage(name: string, draws: boolean): DashboardPage {
 }
 
 function readPart(name: string): string {
-  // By way of the root, so that the compiled module, in dist/ops, finds them too.
+  // By way of the root, so that what was compiled or bundled finds them too.
   return readFileSync(new URL(`../../src/ops/dashboard/${name}`, import.meta.url), 'utf8');
 }
 
