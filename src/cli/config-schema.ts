@@ -10,6 +10,8 @@ export interface Keep {
 const KEEP = /^([1-9][0-9]{0,3}) (day|month|year)s?$/;
 const EVERY = /^([1-9][0-9]{0,3})(s|m|h|d)$/;
 const UNIT_MS = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 } as const;
+/** A hash with a key that can be guessed is no mask. */
+const MASK_KEY_MIN = 32;
 const WINDOW = /^([1-9][0-9]{0,3})(h|d)$/;
 /** Windows of a day are 24 hours long, whatever the calendar says. */
 const DEFAULT_WINDOWS = ['1d', '7d', '30d'];
@@ -121,9 +123,11 @@ const table = z
     mask: z
       .array(z.string())
       .default([])
-      .describe(
-        'Columns to be seen by their keyed hash only; this version does not do that and refuses any.',
-      ),
+      .meta({
+        description:
+          'Columns of which ClickHouse gets a keyed hash instead of the value, the same one for the same value in every table. Not for columns of the key or of retention. Wants `masking.key`.',
+        examples: [['email', 'phone']],
+      }),
     erase: z
       .strictObject({
         follow: z
@@ -228,6 +232,18 @@ export const configSchema = z.strictObject({
           'How far back the mart reaches, as long as the longest window at least; without it the longest window, five times seven days at least, and a day. Questions from before it are read from landing, which is slower.',
         ),
     })
+  masking: z
+    .strictObject({
+      key: z
+        .string()
+        .min(MASK_KEY_MIN, `must have ${MASK_KEY_MIN} characters at least; make one: openssl rand -hex 32`)
+        .meta({
+          description: `The key of the hashes, ${MASK_KEY_MIN} characters at least. Best from the environment; it is never stored, logged or sent anywhere. With another key, tables with masked columns are copied anew.`,
+          examples: ['${WALHOUSE_MASK_KEY}'],
+        }),
+    })
+    .optional()
+    .describe('What masks the columns that tables name under `mask`.'),
     .prefault({})
     .describe('The question about merchants, where `marts` has `payments`.'),
   api: z

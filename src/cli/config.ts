@@ -80,12 +80,36 @@ function contradictions(config: Config): string[] {
           `tables.${id}.erase.follow names ${other}, which is not among tables; add it to tables`,
         );
     }
-    if (options.mask.length > 0) {
+    problems.push(...maskContradictions(id, config), ...selectionContradictions(`tables.${id}`, options));
+  }
+  return problems;
+}
+
+/** What needs a column's value does not go with a mask over it. */
+function maskContradictions(id: string, { tables, masking }: Config): string[] {
+  const { mask, retention, columns, exclude = [], only, erase } = tables[id]!;
+  const key = `tables.${id}`;
+  const problems: string[] = [];
+  if (mask.length > 0 && masking === undefined)
+    problems.push(
+      `${key}.mask: masking.key is missing; make one (openssl rand -hex 32), keep it, and write masking: { key: \${WALHOUSE_MASK_KEY} }`,
+    );
+  for (const name of mask) {
+    const clash = (what: string): number => problems.push(`${key}.mask: column ${name} ${what}`);
+    if (retention?.column === name)
+      clash('is what rows age by (retention.column), which a hash does not tell; remove it from mask');
+    if (Object.hasOwn(columns, name))
+      clash(`is text once it is masked; remove it from mask, or remove columns.${name}`);
+    if (exclude.includes(name)) clash('is in exclude, so it is not copied at all; remove it from mask');
+    if (only !== undefined && !only.includes(name))
+      clash('is not in only, so it is not copied at all; remove it from mask');
+  }
+  for (const { table: other, columns: following } of erase?.follow ?? []) {
+    const masked = following.filter((name) => tables[other]?.mask.includes(name));
+    if (masked.length > 0)
       problems.push(
-        `tables.${id}.mask: masking of columns is not supported by this version; remove the list`,
+        `${key}.erase.follow: ${masked.join(', ')} of ${other} ${masked.length === 1 ? 'is' : 'are'} masked, so the rows that follow could not be found; remove from tables.${other}.mask`,
       );
-    }
-    problems.push(...selectionContradictions(`tables.${id}`, options));
   }
   return problems;
 }
@@ -126,7 +150,7 @@ function describe(issue: z.core.$ZodIssue): string[] {
 /** The value as the message shows it; URLs and keys may hold secrets and are left out. */
 function shown(input: unknown, key: string): string {
   if (input === undefined) return ' is missing';
-  if (/(^|\.)(url|keys)$/.test(key) || typeof input === 'object') return '';
+  if (/(^|\.)(url|keys?)$/.test(key) || typeof input === 'object') return '';
   return ` is ${JSON.stringify(input)}`;
 }
 

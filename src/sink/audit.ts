@@ -43,8 +43,43 @@ export function auditTable(plan: TablePlan): string {
     'order by (key, _version)',
     ...(retention === null ? [] : [`ttl ${ttlOf(retention)}`]),
     `settings ${DURABLE}${retention === null ? '' : `, ${TTL_SETTINGS}`}`,
-    `comment ${quoteString(`Every change of ${plan.id}`)}`,
+    `comment ${quoteString(remark(plan))}`,
   ].join('\n');
+}
+
+const MASKS = ', masked: ';
+
+/** With the columns that are masked, and with which key. */
+function remark({ id, columns }: TablePlan): string {
+  const masks = columns.flatMap(({ name, mask }) => (mask === undefined ? [] : [[name, mask] as const]));
+  return `Every change of ${id}${masks.length === 0 ? '' : `${MASKS}${JSON.stringify(masks)}`}`;
+}
+
+/**
+ * How a trail is brought to hold nothing of columns that were masked otherwise when it was written, or not at all: a value cannot be masked
+ * where it stands, since the key is not there. Null where there is nothing to do. `comment` is the trail's own.
+ */
+export function forgetOtherwiseMasked(
+  plan: TablePlan,
+  comment: string,
+): { readonly update: string; readonly where: string; readonly remember: string } | null {
+  const at = comment.indexOf(MASKS);
+  const then = new Map(at < 0 ? [] : (JSON.parse(comment.slice(at + MASKS.length)) as [string, string][]));
+  const now = new Map(plan.columns.map(({ name, mask }) => [name, mask]));
+  const names = [...new Set([...then.keys(), ...now.keys()])].filter(
+    (name) => then.get(name) !== now.get(name),
+  );
+  if (names.length === 0) return null;
+  const list = names.map(quoteString).join(', ');
+  const without = (image: string): string =>
+    `${image} = if(isNull(${image}), null, concat('{', arrayStringConcat(arrayMap(p -> concat(toJSONString(p.1), ':', p.2), ` +
+    `arrayFilter(p -> p.1 not in (${list}), JSONExtractKeysAndValuesRaw(assumeNotNull(${image})))), ','), '}'))`;
+  const has = (image: string): string => `hasAny(JSONExtractKeys(ifNull(${image}, '{}')), [${list}])`;
+  return {
+    update: `${without('before')}, ${without('after')}`,
+    where: `(${has('before')} or ${has('after')})`,
+    remember: `modify comment ${quoteString(remark(plan))}`,
+  };
 }
 
 /** What people read: every change once, in whatever order they ask for (`order by commit_lsn, ordinal` is the source's). */

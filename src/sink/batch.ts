@@ -72,14 +72,17 @@ export class RowBatch implements Batch {
 
   insert(relation: Relation, row: Tuple, ordinal: number): void {
     const table = this.#table(relation);
-    this.#write(table, row, null, ordinal, 'c');
-    table.audit?.add('c', null, row, this.#stamp, this.#transaction!, ordinal * 2 + 1);
+    const written = table.plan.mask === null ? row : table.plan.mask.row(row);
+    this.#write(table, written, null, ordinal, 'c');
+    table.audit?.add('c', null, written, this.#stamp, this.#transaction!, ordinal * 2 + 1);
     this.rows += 1;
   }
 
-  update(relation: Relation, old: Tuple | null, row: Tuple, ordinal: number): void {
+  update(relation: Relation, before: Tuple | null, after: Tuple, ordinal: number): void {
     const table = this.#table(relation);
     const { plan } = table;
+    const old = before === null || plan.mask === null ? before : plan.mask.old(before);
+    const row = plan.mask === null ? after : plan.mask.row(after);
     if (plan.needsFull) requireWhole(plan, old);
     if (old !== null && isMoved(plan, old, row)) {
       this.#hide(table, old, ordinal * 2, 'u');
@@ -90,8 +93,9 @@ export class RowBatch implements Batch {
     this.rows += 1;
   }
 
-  delete(relation: Relation, old: Tuple, ordinal: number): void {
+  delete(relation: Relation, before: Tuple, ordinal: number): void {
     const table = this.#table(relation);
+    const old = table.plan.mask === null ? before : table.plan.mask.old(before);
     if (table.plan.needsFull) requireWhole(table.plan, old);
     this.#hide(table, old, ordinal * 2 + 1, 'd');
     table.audit?.add('d', old, null, this.#stamp, this.#transaction!, ordinal * 2 + 1);

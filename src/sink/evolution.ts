@@ -23,6 +23,8 @@ export interface DefinedColumn {
   readonly type: string;
   /** The Postgres type, as far as it decides what its values look like. */
   readonly source: string;
+  /** It is masked, and with which key. */
+  readonly mask?: string;
 }
 
 /** A definition and the stamp of the relation it was made for. */
@@ -45,11 +47,12 @@ export function definitionOf(plan: TablePlan): Definition {
   const { relation } = plan;
   return {
     oid: relation.oid,
-    columns: plan.columns.map(({ name, stored }, index) => ({
+    columns: plan.columns.map(({ name, stored, mask }, index) => ({
       number: relation.columns[index]!.attnum ?? null,
       name,
       type: stored.type,
       source: looks(relation.columns[index]!.type),
+      ...(mask === undefined ? {} : { mask }),
     })),
     frame: `${landingFrame(plan)}\nwhere ${relation.selection?.where ?? 'true'}`,
     selected: relation.selection !== undefined,
@@ -96,6 +99,8 @@ export function stepBetween(before: Defined, after: Defined): Step {
     const today = now.columns.find(({ number }) => number === column.number);
     if (today === undefined) drop.push(column);
     else if (today.name !== column.name) return resync(`column ${column.name} is called ${today.name}`);
+    else if (today.mask !== column.mask)
+      return resync(`column ${column.name} ${maskChange(column.mask, today.mask)}`);
     else if (today.source !== column.source || today.type !== column.type)
       return resync(`column ${column.name} has another type`);
     else kept.push(column);
@@ -124,6 +129,11 @@ export function stepBetween(before: Defined, after: Defined): Step {
 
 function resync(reason: string): Step {
   return { kind: 'resync', reason };
+}
+
+function maskChange(before: string | undefined, after: string | undefined): string {
+  if (before === undefined) return 'is masked from now on';
+  return after === undefined ? 'is not masked any more' : 'is masked with another key';
 }
 
 function isNullable(type: string): boolean {

@@ -88,18 +88,19 @@ export class Marts {
       for (const source of mart.sources) {
         if (source.id !== plan.id) continue;
         for (const { column, families } of source.needs) {
-          const stored = plan.columns.find(({ name }) => name === column)?.stored;
-          if (stored === undefined)
+          const planned = plan.columns.find(({ name }) => name === column);
+          if (planned === undefined)
             throw invalid(
               mart.name,
               `needs ${plan.id}.${column}, and ${absentColumn(plan.relation, column)}`,
               copyToo(plan.relation, column) ?? undefined,
             );
+          const { stored, mask } = planned;
           if (families.some((family) => isOf(stored.base, family))) continue;
           throw invalid(
             mart.name,
             `needs ${plan.id}.${column} as ${families.join(' or ')}, and it is ${stored.base} in ClickHouse`,
-            `change the column's type in Postgres, or leave the mart out of marts in walhouse.yaml`,
+            `${mask === undefined ? "change the column's type in Postgres" : `remove ${column} from tables.${plan.id}.mask`}, or leave the mart out of marts in walhouse.yaml`,
           );
         }
       }

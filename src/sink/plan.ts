@@ -3,16 +3,19 @@ import type { Relation } from '../pipeline/relation.js';
 import { absentColumn, copyToo } from './absent-column.js';
 import { ARRAY_GROWTH } from './array-encoder.js';
 import { qualified, quoteName } from './identifier.js';
+import { RowMask, type Masker } from './mask.js';
 import { AUDIT_PREFIX, COMMITTED_AT, IS_DELETED, VERSION, VERSIONS_PREFIX, type Databases } from './names.js';
 import { retentionColumn, type Retention } from './retention.js';
 import { requireMapping } from './type-override.js';
-import { storedType, type StoredType } from './types.js';
+import { storedType, TEXT, type StoredType } from './types.js';
 
 export interface PlannedColumn {
   readonly name: string;
   readonly stored: StoredType;
   /** Part of the sort key: a row whose value here cannot be held was never stored. */
   readonly sorts: boolean;
+  /** It is masked, and with which key: `Masker.keyId`. */
+  readonly mask?: string;
   /** What changes show that are older than the column, where such may come. */
   readonly missing?: Missing;
 }
@@ -39,6 +42,8 @@ export interface TablePlan {
   /** Where a table with history keeps every version of its rows, as landing would. */
   readonly versions: string;
   readonly columns: readonly PlannedColumn[];
+  /** What rows go through before anything else; null where no column is masked. */
+  readonly mask: RowMask | null;
   /** How often longer than Postgres's text a row may become. */
   readonly growth: number;
   /** What `missing` values take in a row at most. */
@@ -62,12 +67,17 @@ export interface PlanOptions {
   readonly martColumns: readonly string[];
   /** What the configuration says of single columns, by name. */
   readonly columns?: ColumnOptions | undefined;
+  /** Names of columns of which nothing is kept but a hash. */
+  readonly mask?: readonly string[] | undefined;
+  /** Must be there where a column is masked. */
+  readonly masker?: Masker | undefined;
 }
 
 export type ColumnOptions = Readonly<Record<string, { readonly type?: string | undefined }>>;
 
 export function planTable(relation: Relation, options: PlanOptions): TablePlan {
   const { databases, name, retention, history, martColumns, columns: chosen = {} } = options;
+  const { mask = [], masker } = options;
   if (relation.key.length === 0) {
     throw noIdentity(
       relation,
@@ -76,7 +86,10 @@ export function planTable(relation: Relation, options: PlanOptions): TablePlan {
       `ALTER TABLE ${sourceName(relation)} ADD PRIMARY KEY (...);`,
     );
   }
-  const stored = storedTypes(relation, chosen);
+  const masked = maskedColumns(relation, mask);
+  if (masked.size > 0 && masker === undefined)
+    throw new Error(`${relation.id} is to be masked without a key`);
+  const stored = storedTypes(relation, chosen, masked);
   const retained = retention === null ? null : retentionColumn(relation, retention, stored);
   const tracked = new Set(relation.key);
   if (retained !== null) tracked.add(retained);
@@ -95,6 +108,7 @@ export function planTable(relation: Relation, options: PlanOptions): TablePlan {
     name: column.name,
     stored: stored[index]!,
     sorts: relation.key.includes(index) || index === retained,
+    ...(masked.has(index) ? { mask: masker!.keyId } : {}),
   }));
   return {
     relation,
@@ -106,6 +120,13 @@ export function planTable(relation: Relation, options: PlanOptions): TablePlan {
     auditRows: qualified(databases.landing, `${AUDIT_PREFIX}${name}`),
     versions: qualified(databases.landing, `${VERSIONS_PREFIX}${name}`),
     columns,
+    mask:
+      masked.size === 0
+        ? null
+        : new RowMask(
+            masker!,
+            relation.columns.map((_, index) => masked.has(index)),
+          ),
     missingBytes: 0,
     growth: stored.some(({ base }) => base.startsWith('Array(')) ? ARRAY_GROWTH : 2,
     retention,
@@ -118,8 +139,34 @@ export function planTable(relation: Relation, options: PlanOptions): TablePlan {
   };
 }
 
-/** Each column's type: its own, or the one that the configuration chose. */
-function storedTypes(relation: Relation, chosen: ColumnOptions): StoredType[] {
+/** Indexes of the columns to be masked; throws `config_invalid` for one that is not there, or that rows are told apart by. */
+function maskedColumns(relation: Relation, names: readonly string[]): ReadonlySet<number> {
+  const indexes = names.map((name) => relation.columns.findIndex((column) => column.name === name));
+  indexes.forEach((index, place) => {
+    const name = names[place]!;
+    const known = relation.columns.map((column) => column.name).join(', ');
+    if (index < 0) {
+      throw new WalhouseError('config_invalid', {
+        what: `tables.${relation.id}.mask names "${name}", and ${absentColumn(relation, name)}.`,
+        why: 'If it has another name now, it would be copied as it is.',
+        fix: `name one of: ${known}; or remove "${name}" from the list`,
+        table: relation.id,
+      });
+    }
+    if (relation.key.includes(index)) {
+      throw new WalhouseError('config_invalid', {
+        what: `tables.${relation.id}.mask names "${name}", which is part of the key.`,
+        why: 'Rows are compared, repaired and erased by their keys in Postgres, which does not know the hash.',
+        fix: `remove "${name}" from the list; or give the table another primary key in Postgres, or a replica identity index without it`,
+        table: relation.id,
+      });
+    }
+  });
+  return new Set(indexes);
+}
+
+/** Each column's type: its own, the one that the configuration chose, or text where it is masked. */
+function storedTypes(relation: Relation, chosen: ColumnOptions, masked: ReadonlySet<number>): StoredType[] {
   const known = new Map(relation.columns.map((column, index) => [column.name, index]));
   for (const [name, { type }] of Object.entries(chosen)) {
     const index = known.get(name);
@@ -138,7 +185,8 @@ function storedTypes(relation: Relation, chosen: ColumnOptions): StoredType[] {
       });
     }
   }
-  return relation.columns.map((column) => {
+  return relation.columns.map((column, index) => {
+    if (masked.has(index)) return storedType(column, TEXT);
     const type = Object.hasOwn(chosen, column.name) ? chosen[column.name]!.type : undefined;
     return type === undefined
       ? storedType(column)

@@ -4,6 +4,7 @@ import type { Relation } from '../pipeline/relation.js';
 import { NULL, type Tuple, tupleOf } from '../pipeline/tuple.js';
 import { STEPS_PER_COMMIT } from '../pipeline/version.js';
 import { qualified, quoteString } from './identifier.js';
+import type { Masker } from './mask.js';
 import { encodedKey, readLanding, takeBack, type Candidate } from './incomplete.js';
 import { databasesFor, tableName } from './names.js';
 import { planTable, type TablePlan } from './plan.js';
@@ -20,6 +21,8 @@ export interface RetryOptions {
   /** The source table as the catalog describes it now. */
   readonly relation: Relation;
   readonly table: SinkTable;
+  /** Must be there where a column is masked. */
+  readonly masker?: Masker | undefined;
 }
 
 export interface RetryReport {
@@ -69,6 +72,8 @@ export async function retryQuarantined(options: RetryOptions): Promise<RetryRepo
     history: table.history,
     martColumns: [],
     columns: table.columns,
+    mask: table.mask,
+    masker: options.masker,
   });
   const run = new Retry(plan, server, databases.landing);
   if (!(await hasQuarantine(server, databases.landing))) return run.report;
@@ -238,7 +243,7 @@ function newestBelow(
   return newest === null || newest.isDeleted ? null : newest;
 }
 
-/** The row as the source sent it. */
+/** The row as the source sent it, masked as it was then. */
 function rowOf(plan: TablePlan, json: string): Tuple {
   const texts = new Map(Object.entries(JSON.parse(json) as Record<string, string | null>));
   return tupleOf(plan.columns.map(({ name }) => texts.get(name)));

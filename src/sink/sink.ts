@@ -18,7 +18,7 @@ import {
   type StoredTable,
 } from '../pipeline/sink.js';
 import { prepareAlteration, resume, type Alteration, type Moment, type Prepared } from './alteration.js';
-import { AUDIT_COLUMNS, auditTable, auditView } from './audit.js';
+import { AUDIT_COLUMNS, auditTable, auditView, forgetOtherwiseMasked } from './audit.js';
 import { RowBatch, type TableRows } from './batch.js';
 import { Checkpoints } from './checkpoint.js';
 import { nowOf } from './clock.js';
@@ -30,8 +30,9 @@ import { atView, lifeView } from './history-views.js';
 import { hideBelow, landingTable, tableView } from './landing.js';
 import { objectsOf, parseMart, type MartFiles } from './mart-files.js';
 import type { MartStage } from './mart-stage.js';
+import { maskedStamp, type Masker } from './mask.js';
 import { Marts } from './marts.js';
-import { databasesFor, historyNames, Names, type Databases } from './names.js';
+import { AUDIT_PREFIX, databasesFor, historyNames, Names, type Databases } from './names.js';
 import { isNotThere, Ownership } from './ownership.js';
 import { RepairRows } from './repair-rows.js';
 import { planTable, type ColumnOptions, type TablePlan } from './plan.js';
@@ -54,6 +55,8 @@ export interface SinkTable {
   readonly history: boolean;
   /** ClickHouse types that the configuration chose, by column. */
   readonly columns?: ColumnOptions | undefined;
+  /** Columns of which nothing is kept but a hash; `SinkOptions.masker` must be there then. */
+  readonly mask?: readonly string[] | undefined;
 }
 
 export interface SinkOptions {
@@ -65,6 +68,7 @@ export interface SinkOptions {
   readonly tables: ReadonlyMap<string, SinkTable>;
   readonly marts: readonly MartFiles[];
   readonly log: Log;
+  readonly masker?: Masker | undefined;
   /** How long one insert may take. */
   readonly insertTimeoutMs?: number;
   /** How people find this process, e.g. `db1:4711 http://127.0.0.1:8080`. */
@@ -195,14 +199,33 @@ class ClickHouseSink implements Sink {
       await this.#stored.update(plan.id, {
         state: 'snapshotting',
         definition: '',
-        stamp: relation.stamp ?? '',
+        stamp: this.#stampOf(relation),
         altered: '',
       });
       await this.#quarantine.clear(plan.id);
     }
+    await this.#forgetOtherwiseMasked(plan);
     await stage.create(this.#server, this.#ownership, this.#databases);
     if (plan.history) await this.#server.define(auditTable(plan), `preparing ${plan.id} for its snapshot`);
     this.#stages.set(plan.id, { stage, marts: await this.#marts.openStages(plan) });
+  }
+
+  /** The trail of a table stays with it, also where its history is not kept any more. */
+  async #forgetOtherwiseMasked(plan: TablePlan): Promise<void> {
+    const doing = `taking columns that are masked now out of the trail of ${plan.id}`;
+    const [trail] = await this.#server.rows<{ comment: string }>(
+      `select comment from system.tables where database = {landing:String} and name = {name:String}`,
+      doing,
+      { landing: this.#databases.landing, name: `${AUDIT_PREFIX}${plan.name}` },
+    );
+    const change = trail === undefined ? null : forgetOtherwiseMasked(plan, trail.comment);
+    if (change === null) return;
+    await this.#server.longCommand(
+      `alter table ${plan.auditRows} update ${change.update} where ${change.where} and ${this.#ownership.still}`,
+      doing,
+      { mutations_sync: '1' },
+    );
+    await this.#ownership.alter(plan.auditRows, change.remember, doing);
   }
 
   async beginSnapshot(relation: Relation, consistentPoint: Lsn): Promise<SnapshotWriter> {
@@ -343,7 +366,7 @@ class ClickHouseSink implements Sink {
     if (plan.history && (fitted.first ?? fitted.last) !== null)
       await this.#ownership.alter(plan.versions, rememberColumns(plan), doing);
     const definition = JSON.stringify(definitionOf(plan));
-    const stamp = relation.stamp ?? '';
+    const stamp = this.#stampOf(relation);
     if (!this.#shown.has(plan.id)) await this.#dropAsides(plan);
     this.#shown.add(plan.id);
     if (known.definition !== definition || known.stamp !== stamp || known.altered !== altered)
@@ -366,7 +389,7 @@ class ClickHouseSink implements Sink {
     const { log } = this.#options;
     const definition = parseDefinition(known.definition);
     if (definition === null) return null;
-    const after = { definition: definitionOf(plan), stamp: plan.relation.stamp ?? '' };
+    const after = { definition: definitionOf(plan), stamp: this.#stampOf(plan.relation) };
     let step = stepBetween({ definition, stamp: known.stamp }, after);
     if (step.kind === 'same' && plan.history && !(await versionsFit(this.#server, this.#databases, plan)))
       step = { kind: 'resync', reason: 'its table of versions is not what it was left as' };
@@ -405,7 +428,7 @@ class ClickHouseSink implements Sink {
   }
 
   async noteStamp(relation: Relation): Promise<void> {
-    await this.#stored.update(relation.id, { stamp: relation.stamp ?? '' });
+    await this.#stored.update(relation.id, { stamp: this.#stampOf(relation) });
   }
 
   async markStale(ids: readonly string[], copy: 'fit' | 'unfit'): Promise<void> {
@@ -618,10 +641,20 @@ class ClickHouseSink implements Sink {
       history: table?.history ?? false,
       martColumns: this.#marts.tracked(relation.id),
       columns: table?.columns,
+      mask: table?.mask,
+      masker: this.#options.masker,
     });
     this.#marts.check(plan);
     this.#plans.set(relation, plan);
     return plan;
+  }
+
+  /** As it may be stored. */
+  #stampOf({ id, stamp }: Relation): string {
+    const { tables, masker } = this.#options;
+    const mask = tables.get(id)?.mask ?? [];
+    if (masker === undefined || mask.length === 0) return stamp ?? '';
+    return maskedStamp(stamp, masker, (column) => mask.includes(column));
   }
 
   /** A relation that was neither attached nor snapshotted has no table that fits it. */

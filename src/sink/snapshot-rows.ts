@@ -69,7 +69,9 @@ export class SnapshotRows implements SnapshotWriter {
     this.#versions = this.#openVersions();
   }
 
-  add(row: Tuple): void {
+  add(read: Tuple): void {
+    const { mask } = this.#plan;
+    const row = mask === null ? read : mask.row(read);
     this.#holes.length = 0;
     const from = this.#out.at;
     const result = writeRow(this.#plan, this.#out, row, null, this.#stamp, this.#step, this.#holes);

@@ -106,7 +106,7 @@ export function endUnread(plan: TablePlan, consistentPoint: Lsn, takenAt: string
 /**
  * Brings the versions of a table's former columns into those of its new copy. A column is found by its number in the source, so one that
  * was renamed keeps its values. A value that is another one in the new type, there and back, is left out: its column is null there, or
- * the type's default. Rows without a part of today's key cannot be told apart, and stay behind.
+ * the type's default; so are values that were masked otherwise than they are today, or not at all. Rows without a part of today's key cannot be told apart, and stay behind.
  */
 export async function carryOver(server: Server, databases: Databases, plan: TablePlan): Promise<void> {
   const doing = `bringing the history of ${plan.id} into its new copy`;
@@ -114,14 +114,14 @@ export async function carryOver(server: Server, databases: Databases, plan: Tabl
   const former = await columnsOf(server, landing, versionsName(plan));
   if (former.size === 0) return;
   const today = await columnsOf(server, landing, nextVersionsName(plan));
-  const numbers = numbersOf(await commentOf(server, landing, versionsName(plan)));
+  const { numbers, masks } = remembered(await commentOf(server, landing, versionsName(plan)));
   const needed: string[] = [];
-  const values = plan.columns.map(({ name, sorts }, index) => {
+  const values = plan.columns.map(({ name, sorts, mask }, index) => {
     const number = plan.relation.columns[index]!.attnum;
     const old = number === undefined || numbers === null ? name : numbers.get(number);
     const from = old === undefined ? undefined : former.get(old);
     const to = today.get(name)!;
-    if (old === undefined || from === undefined) {
+    if (old === undefined || from === undefined || masks.get(old) !== mask) {
       if (sorts) needed.push('0');
       return `defaultValueOfTypeName(${quoteString(to)})`;
     }
@@ -195,16 +195,31 @@ async function commentOf(server: Server, database: string, table: string): Promi
 const NUMBERS = ', columns by their numbers: ';
 
 function remark({ id, columns, relation }: TablePlan): string {
-  const numbers = columns.map(({ name }, index) => [relation.columns[index]!.attnum ?? null, name]);
+  const numbers = columns.map(({ name, mask }, index) => [
+    relation.columns[index]!.attnum ?? null,
+    name,
+    ...(mask === undefined ? [] : [mask]),
+  ]);
   return `Every version of the rows of ${id}${NUMBERS}${JSON.stringify(numbers)}`;
 }
 
-function numbersOf(comment: string): Map<number, string> | null {
+interface Remembered {
+  /** Names by number; null where not all numbers are known. */
+  readonly numbers: ReadonlyMap<number, string> | null;
+  /** With which keys columns were masked, by name. */
+  readonly masks: ReadonlyMap<string, string>;
+}
+
+function remembered(comment: string): Remembered {
   const at = comment.indexOf(NUMBERS);
-  if (at < 0) return null;
-  const pairs = JSON.parse(comment.slice(at + NUMBERS.length)) as [number | null, string][];
-  if (pairs.some(([number]) => number === null)) return null;
-  return new Map(pairs as [number, string][]);
+  if (at < 0) return { numbers: null, masks: new Map() };
+  const columns = JSON.parse(comment.slice(at + NUMBERS.length)) as [number | null, string, string?][];
+  const numbers = columns.map(([number, name]) => [number, name] as const);
+  const isNumbered = (pair: readonly [number | null, string]): pair is [number, string] => pair[0] !== null;
+  return {
+    numbers: numbers.every(isNumbered) ? new Map(numbers) : null,
+    masks: new Map(columns.flatMap(([, name, mask]) => (mask === undefined ? [] : [[name, mask] as const]))),
+  };
 }
 
 /** Now, as a moment of ClickHouse. */
