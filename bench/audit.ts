@@ -39,7 +39,7 @@ const relation = (name: string): Relation => ({
 });
 
 const clickhouse = await startClickHouse({ log: (line) => console.error(line) });
-const client = createSinkClient(clickhouse.url);
+const client = createSinkClient({ url: clickhouse.url });
 let inserts = 0;
 const insert = client.insert.bind(client);
 client.insert = (params) => {

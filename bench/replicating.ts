@@ -20,7 +20,7 @@ const [url, clickhouseUrl, slot, decoder, database, target] = process.argv.slice
   string,
 ];
 const tables = ['public.bench_changes'];
-const client = createSinkClient(clickhouseUrl);
+const client = createSinkClient({ url: clickhouseUrl });
 const sink = openSink({
   client,
   database,

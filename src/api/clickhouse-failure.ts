@@ -1,4 +1,5 @@
 import { ClickHouseError } from '@clickhouse/client';
+import { tlsTrouble } from '../pipeline/tls.js';
 import { Problem } from './problem.js';
 
 const TITLE = 'No true answer can be given at the moment.';
@@ -97,6 +98,9 @@ function sortOf(error: unknown): Sort {
       }
     );
   }
+  const trouble = tlsTrouble(error, { server: 'ClickHouse', side: 'sink' });
+  if (trouble !== null)
+    return { kind: 'sink_tls_failed', what: trouble.what, fix: trouble.fix, retryAfterMs: 30_000 };
   const code = errorCode(error);
   if (code === 'ETIMEDOUT' || (error instanceof Error && /timeout/i.test(error.message))) return TIMEOUT;
   return UNREACHABLE;

@@ -3,6 +3,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { WalhouseError } from '../pipeline/errors.js';
+import { isLoopback } from '../pipeline/loopback.js';
 import type { ApiEnv } from './context.js';
 import { problemDocument, problemHeaders, type ProblemParts } from './problem.js';
 
@@ -43,12 +44,6 @@ export interface ServedApi {
   readonly url: string;
   /** Accepts nothing more, finishes what was taken on, and cuts off what is left after a bound. */
   readonly close: () => Promise<void>;
-}
-
-const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|\[::1\]|::1)$/i;
-
-export function isLoopback(host: string): boolean {
-  return LOOPBACK.test(host);
 }
 
 /**

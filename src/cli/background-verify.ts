@@ -27,7 +27,7 @@ export function backgroundVerify(
 ): RunningVerify | null {
   if (config.verify === undefined) return null;
   const { every: everyMs, max_load: maxLoad } = config.verify;
-  const clickhouse = createSinkClient(config.sink.url, { readOnly: true });
+  const clickhouse = createSinkClient(config.sink, { readOnly: true });
   const tables = new Map(Object.entries(config.tables).map(([id, { retention }]) => [id, { retention }]));
   const applied = async (position: Lsn, signal: AbortSignal): Promise<StatusDocument> => {
     if (await replicator.waitFor(position, POSITION_MS, signal)) return status();

@@ -1,9 +1,9 @@
 import { styleText } from 'node:util';
 import { checkBoth } from '../ops/check/check.js';
-import type { Finding } from '../pipeline/finding.js';
+import { warned, type Finding } from '../pipeline/finding.js';
 import { silentLog } from '../pipeline/log.js';
 import { createSinkClient } from '../sink/client.js';
-import type { Config } from './config.js';
+import { unprotected, type Config } from './config.js';
 import { makeSink } from './service.js';
 
 /**
@@ -11,9 +11,9 @@ import { makeSink } from './service.js';
  * stop it; warnings do not.
  */
 export async function check(config: Config, options: { readonly json: boolean }): Promise<number> {
-  const client = createSinkClient(config.sink.url);
+  const client = createSinkClient(config.sink);
   try {
-    const findings = await checkBoth({
+    const found = await checkBoth({
       source: {
         ...config.source,
         tables: Object.keys(config.tables),
@@ -25,6 +25,14 @@ export async function check(config: Config, options: { readonly json: boolean })
       history: config.marts.length > 0 || Object.values(config.tables).some(({ history }) => history),
       makeSink: () => makeSink(config, client, silentLog),
     });
+    const bare = unprotected(config).map((warning) =>
+      warned(
+        'encryption',
+        warning,
+        'give the server a certificate, and say in tls how it is verified (docs/SECURITY.md)',
+      ),
+    );
+    const findings = [...found, ...bare];
     const ok = findings.every((finding) => finding.ok || finding.level === 'warning');
     if (options.json) process.stdout.write(`${JSON.stringify({ ok, checks: findings })}\n`);
     else process.stdout.write(checkText(findings, isColoured()));

@@ -49,6 +49,48 @@ const window = (...examples: string[]) =>
       return Number(count) * UNIT_MS[unit as 'h' | 'd'];
     });
 
+const file = (path: string) =>
+  z
+    .string()
+    .min(1, `must be the path of a PEM file; write for example: ${path}`)
+    .meta({ examples: [path] });
+
+/** How the connection to one of the databases is protected. */
+const tls = (unsaid: string) =>
+  z
+    .union(
+      [
+        z
+          .strictObject({
+            ca: file('/etc/walhouse/ca.pem')
+              .optional()
+              .describe(
+                "The authorities that may have signed the server's certificate; without it, those that Node trusts.",
+              ),
+            cert: file('/etc/walhouse/client.pem')
+              .optional()
+              .describe('Our own certificate, where the server asks for one; with `key`.'),
+            key: file('/etc/walhouse/client.key').optional().describe('The key of `cert`.'),
+            verify: z
+              .enum(['full', 'ca', 'none'], 'must be full, ca or none')
+              .default('full')
+              .describe(
+                "`full`: the server's certificate is verified, and bears the name in `url`. `ca`: any name will do. `none`: nothing is verified, and anybody in between can read along.",
+              ),
+          })
+          .refine(
+            ({ cert, key }) => (cert === undefined) === (key === undefined),
+            'must have both cert and key, or neither',
+          ),
+        z.literal('off'),
+      ],
+      'must be off, or some of ca, cert, key and verify',
+    )
+    .optional()
+    .describe(
+      `How the connection is protected: keys of its own, or \`off\` for not at all ([SECURITY.md](SECURITY.md)). ${unsaid}`,
+    );
+
 const FOLLOW = /^([^.\s]+\.\S+) ?\(([^()]+)\)$/;
 
 /** Tables whose rows go with an erased one: `public.transactions (consumer_id)`. */
@@ -121,7 +163,7 @@ const table = z
         examples: [`country = 'DE' and amount > 0`],
       }),
     mask: z
-      .array(z.string())
+      .array(z.string().min(1), 'must be a list of columns; write for example: [email]')
       .default([])
       .meta({
         description:
@@ -148,6 +190,7 @@ export const configSchema = z.strictObject({
         description: 'Where it is, and as whom. Best from the environment, for its password.',
         examples: ['${SOURCE_URL}', 'postgres://walhouse:secret@db1:5432/shop'],
       }),
+      tls: tls('Without it, TLS is verified in full, and loopback is reached without TLS.'),
       slot: name
         .default('walhouse')
         .describe(
@@ -168,10 +211,11 @@ export const configSchema = z.strictObject({
     .describe('The Postgres that is read.'),
   sink: z
     .strictObject({
-      url: urlOf(['http:', 'https:'], 'http://walhouse:secret@clickhouse1:8123').meta({
+      url: urlOf(['http:', 'https:'], 'https://walhouse:secret@clickhouse1:8443').meta({
         description: 'Where it is, and as whom.',
-        examples: ['${CLICKHOUSE_URL}', 'http://walhouse:secret@clickhouse1:8123'],
+        examples: ['${CLICKHOUSE_URL}', 'https://walhouse:secret@clickhouse1:8443'],
       }),
+      tls: tls('Without it, https is verified in full, and http is for loopback alone.'),
       database: z
         .string()
         .regex(/^[A-Za-z_][A-Za-z0-9_]{0,63}$/, 'must be a plain name; write for example: shop')

@@ -2,12 +2,14 @@ import { readFileSync } from 'node:fs';
 import { parse as parseYaml, YAMLParseError } from 'yaml';
 import type { z } from 'zod';
 import { WalhouseError } from '../pipeline/errors.js';
+import { isLoopback } from '../pipeline/loopback.js';
+import { protectionOf as sinkProtectionOf } from '../sink/tls.js';
+import { protectionOf as sourceProtectionOf } from '../source/connection.js';
+import { withTls } from '../source/tls.js';
 import { configSchema, LISTEN, type Config } from './config-schema.js';
 import { substituteVariables } from './variables.js';
 
 export type { Config };
-
-const LOOPBACK_HOSTS = new Set(['127.0.0.1', 'localhost', '[::1]', '::1']);
 
 /**
  * Reads walhouse.yaml whole: every mistake is told at once, each with its key, its value (unless that may be a secret) and the fix.
@@ -54,7 +56,14 @@ export function parseConfig(text: string, path: string, environment: NodeJS.Proc
     );
   const problems = contradictions(parsed.data);
   if (problems.length > 0) throw invalid(path, problems);
-  return deepFreeze(parsed.data);
+  const { source } = parsed.data;
+  return deepFreeze({ ...parsed.data, source: { ...source, url: withTls(source.url, source.tls) } });
+}
+
+/** Where a connection is protected less than it should be, because the operator said so. */
+export function unprotected({ source, sink }: Config): string[] {
+  const warnings = [sourceProtectionOf(source.url).warning, sinkProtectionOf(sink).warning];
+  return warnings.filter((warning) => warning !== null);
 }
 
 export function listenAddress(listen: string): { host: string; port: number } {
@@ -65,11 +74,15 @@ export function listenAddress(listen: string): { host: string; port: number } {
 function contradictions(config: Config): string[] {
   const problems: string[] = [];
   const [, host] = LISTEN.exec(config.api.listen)!;
-  if (!LOOPBACK_HOSTS.has(host!) && (config.api.keys ?? '') === '') {
+  if (!isLoopback(host!) && (config.api.keys ?? '') === '') {
     problems.push(
       `api.keys: missing, though api.listen is ${config.api.listen}; without keys anybody who reaches it reads everything: set api.keys, or listen on 127.0.0.1`,
     );
   }
+  problems.push(
+    ...refusal(() => sourceProtectionOf(withTls(config.source.url, config.source.tls))),
+    ...refusal(() => sinkProtectionOf(config.sink)),
+  );
   const { windows, horizon } = config.risk;
   if (horizon !== undefined && horizon < Math.max(...windows))
     problems.push('risk.horizon: shorter than the longest of risk.windows; make it as long at least');
@@ -112,6 +125,17 @@ function maskContradictions(id: string, { tables, masking }: Config): string[] {
       );
   }
   return problems;
+}
+
+/** What is refused when a connection is made is known when the file is read. */
+function refusal(examined: () => unknown): string[] {
+  try {
+    examined();
+    return [];
+  } catch (error) {
+    if (error instanceof WalhouseError) return [`${error.what.replace(/\.$/, '')}; ${error.fix}`];
+    throw error;
+  }
 }
 
 /** What is left out cannot be asked for elsewhere. */

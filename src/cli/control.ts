@@ -61,7 +61,7 @@ export async function resync(
   const code = await order(config, path, key);
   if (code === 0) process.stdout.write('it has begun; walhouse status shows how far it is\n');
   if (code !== null) return code;
-  const client = createSinkClient(config.sink.url);
+  const client = createSinkClient(config.sink);
   const sink = makeSink(config, client, silentLog);
   try {
     await sink.open();

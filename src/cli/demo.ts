@@ -215,7 +215,7 @@ async function compareAll(
 ): Promise<number> {
   const client = new pg.Client({ connectionString: postgresUrl });
   await client.connect();
-  const clickhouse = createSinkClient(clickhouseUrl);
+  const clickhouse = createSinkClient({ url: clickhouseUrl });
   try {
     const { rows } = await client.query<{ lsn: string; at: string }>(
       `select pg_current_wal_insert_lsn()::text as lsn,

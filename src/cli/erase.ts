@@ -31,7 +31,7 @@ export async function erase(config: Config, command: EraseCommand): Promise<numb
     });
   }
   const { database } = config.sink;
-  const clickhouse = createSinkClient(config.sink.url);
+  const clickhouse = createSinkClient(config.sink);
   const follow = Object.entries(config.tables).flatMap(([of, options]) =>
     (options.erase?.follow ?? []).map((next): Follow => ({ of, ...next })),
   );

@@ -2,6 +2,8 @@ import pg from 'pg';
 import { loadCsv, LoadRefused, type LoadedFile } from '../dev/csv-load.js';
 import { createSchema } from '../dev/generators.js';
 import { WalhouseError } from '../pipeline/errors.js';
+import { parseTarget, serverConfig } from '../source/connection.js';
+import { sourceError } from '../source/source-error.js';
 import { readDomains } from './domain.js';
 
 export interface LoadOptions {
@@ -31,8 +33,10 @@ export async function load(options: LoadOptions, environment: NodeJS.ProcessEnv)
     });
   }
   const [domain] = await readDomains(options.domain);
-  const client = new pg.Client({ connectionString: url, application_name: 'walhouse load' });
-  await client.connect();
+  const client = new pg.Client({ ...serverConfig(url), application_name: 'walhouse load' });
+  await client.connect().catch((error: unknown) => {
+    throw sourceError(error, parseTarget(url), 'connect');
+  });
   const showsProgress = process.stderr.isTTY && !options.json;
   try {
     await createSchema(client, domain!.name);

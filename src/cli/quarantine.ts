@@ -17,7 +17,7 @@ export interface ListOptions {
 
 /** `walhouse quarantine list`: what could not be stored, and why. Resolves to the exit code, 0. */
 export async function listRows(config: Config, options: ListOptions): Promise<number> {
-  const client = createSinkClient(config.sink.url);
+  const client = createSinkClient(config.sink);
   try {
     const { table, limit, showValues } = options;
     const list = await listQuarantined({ client, database: config.sink.database, table, limit, showValues });
@@ -39,7 +39,7 @@ export async function retryRows(config: Config, id: string, options: { json: boo
     });
   }
   const source = await connect(config.source.url, 'sql');
-  const client = createSinkClient(config.sink.url);
+  const client = createSinkClient(config.sink);
   try {
     const [relation] = await readSelected(source, [id], config.tables);
     const { database } = config.sink;

@@ -47,7 +47,7 @@ export async function verifyReports(
 }
 
 async function stored(config: Config): Promise<StoredReport[]> {
-  const client = createSinkClient(config.sink.url);
+  const client = createSinkClient(config.sink);
   try {
     return await new ReportStore(client, config.sink.database).list();
   } finally {

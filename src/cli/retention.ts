@@ -26,7 +26,7 @@ export async function retention(config: Config, command: RetentionCommand): Prom
     process.stdout.write(command.json ? 'null\n' : 'No table has a retention (tables.NAME.retention).\n');
     return 0;
   }
-  const client = createSinkClient(config.sink.url);
+  const client = createSinkClient(config.sink);
   const { database } = config.sink;
   try {
     const startedAt = new Date().toISOString();

@@ -58,9 +58,9 @@ export async function startService(
   log: Log,
   options: { readonly apiOnly?: boolean } = {},
 ): Promise<Service> {
-  const client = createSinkClient(config.sink.url);
+  const client = createSinkClient(config.sink);
   // Questions must not queue behind inserts.
-  const askClient = createSinkClient(config.sink.url);
+  const askClient = createSinkClient(config.sink);
   let current = config;
   const token = randomUUID();
   let sink = makeSink(config, client, log, token);
@@ -148,6 +148,7 @@ export async function startService(
   );
   log.info({ url: server.url }, 'the API listens');
   stored.start();
+  for (const warning of unprotected(config)) log.warn({}, warning);
   watch.start();
   background?.start();
   const reading = new AbortController();

@@ -34,7 +34,7 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
   }
   const all = Object.keys(config.tables);
   const only = command.table === undefined ? all : [tableId(config, command.table)];
-  const clickhouse = createSinkClient(config.sink.url, { readOnly: true });
+  const clickhouse = createSinkClient(config.sink, { readOnly: true });
   const progress = new ProgressLine(only, command.json);
   const service: ServiceAddress = {
     apiUrl: `http://${config.api.listen.replace(/^(0\.0\.0\.0|\[::\])/, '127.0.0.1')}`,

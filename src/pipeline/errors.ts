@@ -22,6 +22,7 @@ export const ERROR_POLICY = {
   // Preconditions and contradictions: a person has to act.
   config_invalid: 'stop',
   source_auth_failed: 'stop',
+  source_tls_failed: 'stop',
   source_database_missing: 'stop',
   source_no_replication: 'stop',
   source_wal_level: 'stop',
@@ -44,6 +45,7 @@ export const ERROR_POLICY = {
   schema_changed: 'stop',
   decode_failed: 'stop',
   sink_auth_failed: 'stop',
+  sink_tls_failed: 'stop',
   sink_unsupported: 'stop',
   sink_permission: 'stop',
   sink_rejected: 'stop',

@@ -4,6 +4,7 @@ import {
   type ClickHouseClient,
   type ClickHouseSettings,
 } from '@clickhouse/client';
+import { wiringOf, type SinkServer } from './tls.js';
 
 /**
  * Every setting that decides what arrives or what a query means, whatever the server's or the user's profile says.
@@ -60,16 +61,20 @@ export interface SinkClientOptions {
   readonly readOnly?: boolean;
 }
 
-/** A client for the sink alone: `url` may carry user and password; the database is always named in full. */
-export function createSinkClient(url: string, options: SinkClientOptions = {}): ClickHouseClient {
+const CONNECTIONS_MAX = 8;
+
+/** The one way to a client for the sink; the database is always named in full. Throws `config_invalid` where TLS is not as it must be. */
+export function createSinkClient(server: SinkServer, options: SinkClientOptions = {}): ClickHouseClient {
+  const connectionsMax = options.connectionsMax ?? CONNECTIONS_MAX;
   return createClient({
-    url,
+    url: server.url,
+    ...wiringOf(server, connectionsMax),
     ...(options.username === undefined ? {} : { username: options.username }),
     ...(options.password === undefined ? {} : { password: options.password }),
     application: 'walhouse',
     // Each request brings its own deadline; this one only bounds the longest.
     request_timeout: LONGEST_MS,
-    max_open_connections: options.connectionsMax ?? 8,
+    max_open_connections: connectionsMax,
     compression: { request: false, response: false },
     // At 2 a request may still bring settings of its own.
     clickhouse_settings: options.readOnly === true ? { ...PINNED_SETTINGS, readonly: '2' } : PINNED_SETTINGS,

@@ -1,5 +1,6 @@
 import { ClickHouseError } from '@clickhouse/client';
 import { WalhouseError, type ErrorKind } from '../pipeline/errors.js';
+import { tlsTrouble } from '../pipeline/tls.js';
 
 interface Meaning {
   readonly kind: ErrorKind;
@@ -102,6 +103,8 @@ const NETWORK_CODES = new Set([
 export function sinkFailure(cause: unknown, doing: string, rowsInvolved = true): WalhouseError {
   if (cause instanceof WalhouseError) return cause;
   if (cause instanceof ClickHouseError) return fromServer(cause, doing, rowsInvolved);
+  const trouble = tlsTrouble(cause, { server: 'ClickHouse', side: 'sink' });
+  if (trouble !== null) return new WalhouseError('sink_tls_failed', { ...trouble, cause });
   const { code, message } = describe(cause);
   if (/timeout/i.test(message) || code === 'ETIMEDOUT') return make(TIMEOUT, doing, code);
   if (NETWORK_CODES.has(code) || /socket hang up|aborted|bad gateway|service unavailable/i.test(message))

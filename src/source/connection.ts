@@ -1,7 +1,9 @@
 import type { Socket } from 'node:net';
 import { Client, Pool, type ClientConfig } from 'pg';
 import { WalhouseError } from '../pipeline/errors.js';
+import { tlsOptions, type Tls } from '../pipeline/tls.js';
 import { sourceError } from './source-error.js';
+import { isLocal, takeTls } from './tls.js';
 
 /**
  * Settings that change the text of values or end a session, pinned on every connection, the replication one
@@ -43,10 +45,9 @@ export interface Target {
 /** Reads the URL; throws `config_invalid` without repeating it, since it may hold a password. */
 export function parseTarget(url: string): Target {
   const parsed = parseUrl(url);
-  const host = parsed.searchParams.get('host') ?? decodeURIComponent(parsed.hostname);
   const user = decodeURIComponent(parsed.username);
   return {
-    host: `${host || 'localhost'}${parsed.port === '' ? '' : `:${parsed.port}`}`,
+    host: `${hostOf(parsed)}${parsed.port === '' ? '' : `:${parsed.port}`}`,
     database: decodeURIComponent(parsed.pathname.slice(1)) || user,
     user,
   };
@@ -64,9 +65,47 @@ function parseUrl(url: string): URL {
   return parsed;
 }
 
+/** As `pg` reads it: the last of several parameters wins over the host of the URL. */
+function hostOf(parsed: URL): string {
+  return parsed.searchParams.getAll('host').at(-1) || decodeURIComponent(parsed.hostname) || 'localhost';
+}
+
+/** How a connection to this URL is protected, and whether that is less than it should be. Throws `config_invalid` as connecting would. */
+export function protectionOf(url: string): { readonly tls: Tls | 'off'; readonly warning: string | null } {
+  const parsed = parseUrl(url);
+  const host = hostOf(parsed);
+  const tls = takeTls(parsed, host);
+  if (isLocal(host)) return { tls, warning: null };
+  if (tls === 'off')
+    return { tls, warning: `the connection to Postgres at ${host} is not encrypted (source.tls is off)` };
+  const unverified = tls.verify === 'none';
+  return {
+    tls,
+    warning: unverified
+      ? `nobody verifies that Postgres at ${host} is the one (source.tls.verify is none)`
+      : null,
+  };
+}
+
 export type ConnectionKind = 'sql' | 'replication';
 
-/** What `pg` needs to connect with every session setting pinned. */
+/** What every connection to the source is made with: where it is, protected as the URL says. Throws `config_invalid`. */
+export function serverConfig(url: string): ClientConfig {
+  const parsed = parseUrl(url);
+  const host = hostOf(parsed);
+  const tls = takeTls(parsed, host);
+  // Said always: `pg` would take the host and TLS from the environment where nothing is said.
+  parsed.searchParams.set('host', host.replace(/^\[(.+)\]$/, '$1'));
+  return {
+    connectionString: parsed.href,
+    ssl: tls === 'off' ? false : tlsOptions(tls, 'source'),
+    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
+    keepAlive: true,
+    keepAliveInitialDelayMillis: KEEPALIVE_DELAY_MS,
+  };
+}
+
+/** As `serverConfig`, with every session setting pinned. */
 export function clientConfig(url: string, kind: ConnectionKind): ClientConfig {
   const parsed = parseUrl(url);
   // A new slot waits, through locks, for every transaction that is open, however long that takes.
@@ -76,12 +115,7 @@ export function clientConfig(url: string, kind: ConnectionKind): ClientConfig {
   const options = [parsed.searchParams.get('options') ?? '', ...pinned].join(' ').trim();
   parsed.searchParams.set('options', options);
   if (!parsed.searchParams.has('application_name')) parsed.searchParams.set('application_name', 'walhouse');
-  return {
-    connectionString: parsed.href,
-    connectionTimeoutMillis: CONNECT_TIMEOUT_MS,
-    keepAlive: true,
-    keepAliveInitialDelayMillis: KEEPALIVE_DELAY_MS,
-  };
+  return serverConfig(parsed.href);
 }
 
 /** Opens one connection; rejects with a WalhouseError. */

@@ -1,4 +1,5 @@
 import { WalhouseError, type ErrorKind } from '../pipeline/errors.js';
+import { tlsTrouble } from '../pipeline/tls.js';
 import type { Target } from './connection.js';
 
 interface Described {
@@ -29,6 +30,8 @@ const CUT_OFF = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ERR_STREAM_DEST
 export function sourceError(cause: unknown, target: Target, doing: Doing): unknown {
   if (cause instanceof WalhouseError || !(cause instanceof Error)) return cause;
   const code = (cause as { code?: unknown }).code;
+  const trouble = tlsTrouble(cause, { server: `Postgres at ${target.host}`, side: 'source' });
+  if (trouble !== null) return new WalhouseError('source_tls_failed', { ...trouble, cause });
   const described =
     typeof code === 'string'
       ? (byErrno(code, target) ?? byState(code, cause.message, target, doing))
@@ -55,14 +58,6 @@ function byMessage(message: string, { host }: Target, doing: Doing): Described |
       what: `Postgres at ${host} did not complete the connection.`,
       why: 'Nothing can be read from the source until it does.',
       fix: 'check the address in source.url, firewalls, and whether the server is overloaded',
-    };
-  }
-  if (/SSL/.test(message)) {
-    return {
-      kind: 'source_auth_failed',
-      what: `Postgres at ${host} and source.url disagree about TLS.`,
-      why: 'The connection is refused rather than made without it.',
-      fix: 'set sslmode in source.url to what the server offers',
     };
   }
   if (/client password must be a string|SASL/i.test(message)) {
@@ -107,7 +102,9 @@ function byState(code: string, message: string, target: Target, doing: Doing): D
         kind: 'source_auth_failed',
         what: `Postgres at ${host} refused user "${user}": ${message}.`,
         ...refused,
-        fix: 'correct user and password in source.url',
+        fix: /no encryption|SSL off/.test(message)
+          ? 'set source.tls if the server wants TLS; otherwise add a line for this user and address to pg_hba.conf'
+          : 'correct user and password in source.url',
       };
     case '3D000':
       return {

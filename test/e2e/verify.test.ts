@@ -301,7 +301,7 @@ describe('walhouse verify', () => {
       rmSync(path);
       await scenario.sql(`drop owned by ${role}; drop role ${role}`);
     }
-    const reading = createSinkClient(scenario.databases.clickhouseUrl, { readOnly: true });
+    const reading = createSinkClient({ url: scenario.databases.clickhouseUrl }, { readOnly: true });
     await expect(reading.command({ query: `truncate table ${landing('held')}` })).rejects.toMatchObject({
       type: 'READONLY',
     });
@@ -312,7 +312,7 @@ describe('walhouse verify', () => {
     const { databases, walhouse } = scenario;
     const source = new pg.Client({ connectionString: databases.postgresUrl });
     await source.connect();
-    const clickhouse = createSinkClient(databases.clickhouseUrl);
+    const clickhouse = createSinkClient({ url: databases.clickhouseUrl });
     let copied = false;
     try {
       await scenario.sql('insert into letters (k, r) select i, i from generate_series(1001, 1010) i');

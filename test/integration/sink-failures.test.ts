@@ -14,7 +14,7 @@ beforeAll(async () => {
 afterAll(() => fixture.close());
 
 async function openFails(url: string): Promise<WalhouseError> {
-  const client = createSinkClient(url);
+  const client = createSinkClient({ url });
   const sink = openSink({ client, database: 'x', tables: new Map(), marts: [], log: silentLog });
   try {
     await sink.open();
@@ -80,7 +80,7 @@ describe('failures', () => {
 
   it('an insert that nobody answers ends at its deadline, and closing ends it at once', async () => {
     const { url, close } = await listening(() => undefined);
-    const client = createSinkClient(url);
+    const client = createSinkClient({ url });
     const late = openSink({
       client,
       database: 'x',

@@ -4,7 +4,7 @@ import { configSchema } from '../../src/cli/config-schema.js';
 /** The part of JSON Schema that comes out of `z.toJSONSchema` for the configuration. */
 interface Schema {
   readonly type?: 'object' | 'array' | 'string' | 'boolean' | 'number' | 'null';
-  readonly description?: string;
+  readonly description?: string | undefined;
   readonly default?: unknown;
   readonly examples?: readonly unknown[];
   readonly enum?: readonly unknown[];
@@ -48,7 +48,8 @@ function keysOf(
   name: string,
   required: boolean,
 ): ConfigurationKey[] {
-  const [inner = schema] = schema.anyOf ?? [];
+  const [first = schema] = schema.anyOf ?? [];
+  const inner = { ...first, description: first.description ?? schema.description };
   const own = path.length === 0 && inner.type === 'object' ? [] : [{ path, schema: inner, required }];
   if (inner.properties !== undefined) {
     const inside = Object.entries(inner.properties).flatMap(([key, value]) =>
@@ -104,7 +105,7 @@ function row(key: ConfigurationKey): string {
 export const EXAMPLE = `source:
   url: \${SOURCE_URL} # postgres://walhouse:...@db1:5432/shop
 sink:
-  url: \${CLICKHOUSE_URL} # http://walhouse:...@clickhouse1:8123
+  url: \${CLICKHOUSE_URL} # https://walhouse:...@clickhouse1:8443
   database: shop
 tables:
   public.merchants: {}

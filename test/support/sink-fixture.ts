@@ -39,7 +39,7 @@ export interface SinkFixture {
 
 export async function sinkFixture(name: string): Promise<SinkFixture> {
   const databases = await createDatabases(name);
-  const client = createSinkClient(databases.clickhouseUrl);
+  const client = createSinkClient({ url: databases.clickhouseUrl });
   const database = databases.clickhouseDatabase;
   const sinks: Sink[] = [];
   const unopened: SinkFixture['unopened'] = (options = {}) => {

@@ -3,7 +3,7 @@ import { parseConfig, type Config } from '../../src/cli/config.js';
 
 const parse = (table: string): Config =>
   parseConfig(
-    `{ source: { url: "postgres://a@b/c" }, sink: { url: "http://a:8123", database: d }, tables: { public.a: { ${table} } } }`,
+    `{ source: { url: "postgres://a@b/c" }, sink: { url: "https://a:8443", database: d }, tables: { public.a: { ${table} } } }`,
     'walhouse.yaml',
     {},
   );

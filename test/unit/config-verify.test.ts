@@ -3,7 +3,7 @@ import { parseConfig, type Config } from '../../src/cli/config.js';
 
 const parse = (verify: string): Config =>
   parseConfig(
-    `{ source: { url: "postgres://a@b/c" }, sink: { url: "http://a:8123", database: d }, tables: { public.a: {} }, ${verify} }`,
+    `{ source: { url: "postgres://a@b/c" }, sink: { url: "https://a:8443", database: d }, tables: { public.a: {} }, ${verify} }`,
     'walhouse.yaml',
     {},
   );

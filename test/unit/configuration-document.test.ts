@@ -13,7 +13,7 @@ import {
 const DOCUMENT = fileURLToPath(new URL('../../docs/CONFIGURATION.md', import.meta.url));
 const VARIABLES = {
   SOURCE_URL: 'postgres://walhouse@db1/shop',
-  CLICKHOUSE_URL: 'http://walhouse@clickhouse1:8123',
+  CLICKHOUSE_URL: 'https://walhouse@clickhouse1:8443',
   WALHOUSE_API_KEYS: `fraud:risk:read:${'0'.repeat(64)}`,
 };
 
@@ -41,6 +41,8 @@ function withValue({ section, path }: (typeof keys)[number], value: unknown): st
     const same = sibling.section === section && sibling.path.slice(0, -1).join() === path.slice(0, -1).join();
     if (same && sibling.required) put([section, ...sibling.path], exampleOf(sibling));
   }
+  // A certificate and its key are given together.
+  if (path[0] === 'tls') put([section, 'tls'], { cert: 'client.pem', key: 'client.key' });
   put([section, ...path], value);
   return stringify(root).replaceAll('TABLE:', 'public.payments:');
 }

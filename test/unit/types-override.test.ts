@@ -108,7 +108,7 @@ describe('a chosen type', () => {
   it('is read from the configuration, which takes nothing else of a column', () => {
     const yaml = (column: string): string => `
       source: { url: 'postgres://h/d' }
-      sink: { url: 'http://h', database: shop }
+      sink: { url: 'https://h', database: shop }
       tables: { public.t: { columns: { amount: ${column} } } }`;
     const { tables } = parseConfig(yaml(`{ type: 'Decimal(38, 10)' }`), 'walhouse.yaml', {});
     expect(tables['public.t']!.columns).toEqual({ amount: { type: 'Decimal(38, 10)' } });
