@@ -3,6 +3,7 @@ import type { Lsn } from '../pipeline/lsn.js';
 import { DURABLE } from './durability.js';
 import { half } from './history-views.js';
 import { quoteString } from './identifier.js';
+import { AS_OWNER } from './landing.js';
 import type { TablePlan } from './plan.js';
 import { isKept, partitionBy, TTL_SETTINGS, ttlOf, type Retention } from './retention.js';
 
@@ -96,7 +97,7 @@ export function auditView(plan: TablePlan): string {
   commit_lsn UInt64 comment 'The same as a number',
   ordinal UInt64 comment 'The change''s place in its transaction, from 1',
   xid UInt32 comment 'The transaction''s id in Postgres'`,
-    ') as select op, key, before, after, committed_at,',
+    `) ${AS_OWNER} as select op, key, before, after, committed_at,`,
     `  concat(${half('intDiv(commit_lsn, 4294967296)')}, '/', ${half('bitAnd(commit_lsn, 4294967295)')}) as lsn,`,
     '  commit_lsn, ordinal, xid',
     `from ${plan.auditRows} final`,

@@ -1,5 +1,5 @@
 import { quoteName, quoteString } from './identifier.js';
-import { comment } from './landing.js';
+import { AS_OWNER, comment } from './landing.js';
 import { COMMITTED_AT, IS_DELETED, OP, VERSION, XID } from './names.js';
 import type { TablePlan } from './plan.js';
 import { isKept } from './retention.js';
@@ -22,7 +22,7 @@ export function atView(plan: TablePlan, view: string): string {
     return place < 0 ? column : `tupleElement(_newest.1, ${place + 2}) as ${column}`;
   });
   return [
-    `create or replace view ${view}`,
+    `create or replace view ${view} ${AS_OWNER}`,
     `as select ${shown.join(', ')}`,
     `from (select ${sort.join(', ')}, argMax((tuple(${['0', ...others.map((name) => `_v.${name}`)].join(', ')}), ${IS_DELETED}), ${VERSION}) as _newest`,
     `  from ${plan.versions} as _v where ${COMMITTED_AT} <= {ts:DateTime64(6, 'UTC')} group by ${sort.join(', ')})`,
@@ -77,7 +77,7 @@ export function lifeView(plan: TablePlan, view: string): string {
   ];
   const commit = `toUInt64(intDiv(${VERSION}, ${STEPS}))`;
   return [
-    `create or replace view ${view} (${definitions.join(', ')})`,
+    `create or replace view ${view} (${definitions.join(', ')}) ${AS_OWNER}`,
     `as select ${columns.join(', ')},`,
     `  ${COMMITTED_AT} as ${facts[0]},`,
     `  if(${IS_DELETED} = 1, toNullable(${COMMITTED_AT}), leadInFrame(toNullable(${COMMITTED_AT})) over ${window}) as ${facts[1]},`,

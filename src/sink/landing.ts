@@ -4,6 +4,9 @@ import { COMMITTED_AT, IS_DELETED, SYNCED_AT, VERSION } from './names.js';
 import type { TablePlan } from './plan.js';
 import { isKept, partitionBy, TTL_SETTINGS, ttlOf } from './retention.js';
 
+/** Whoever may read the view reads through it what we may; so nobody else needs a right on landing. */
+export const AS_OWNER = 'sql security definer';
+
 /**
  * The landing table: one row per source key and version, current or tombstone.
  *
@@ -61,7 +64,7 @@ export function tableView(plan: TablePlan): string {
   const conditions = [`${IS_DELETED} = 0`];
   if (retention !== null) conditions.push(isKept(retention));
   return [
-    `create or replace view ${plan.view} (${columns.join(', ')})`,
+    `create or replace view ${plan.view} (${columns.join(', ')}) ${AS_OWNER}`,
     `as select ${plan.columns.map(({ name }) => quoteName(name)).join(', ')}`,
     `from ${plan.landing} final`,
     `where ${conditions.join(' and ')}`,

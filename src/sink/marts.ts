@@ -123,7 +123,28 @@ export class Marts {
       await this.#build(mart, hash);
       made = true;
     }
+    await this.#ownViews(wanted.flatMap(objectsOf));
     return made;
+  }
+
+  /**
+   * Has each view read with our rights and not with its reader's, so that nobody but us needs any on landing, nor on the tables that marts
+   * keep. Views that another user of ClickHouse has made for us become ours.
+   */
+  async #ownViews(objects: readonly string[]): Promise<void> {
+    const doing = 'looking whose rights the views of marts read with';
+    const others = await this.#server.rows<{ name: string }>(
+      `select name from system.tables
+        where database = {database:String} and name in {names:Array(String)} and engine in ('View', 'MaterializedView')
+          and trim(both '\`' from extract(create_table_query, 'DEFINER = (.+) SQL SECURITY DEFINER')) != currentUser()`,
+      doing,
+      { database: this.#databases.views, names: objects },
+    );
+    for (const { name } of others)
+      await this.#server.define(
+        `alter table ${qualified(this.#databases.views, name)} modify definer = current_user sql security definer`,
+        doing,
+      );
   }
 
   /**
