@@ -8,6 +8,7 @@ import { formatLsn, type Lsn } from '../pipeline/lsn.js';
 import type { Replicator } from '../pipeline/replicator.js';
 import { createSinkClient } from '../sink/client.js';
 import type { Config } from './config.js';
+import { maskerOf } from './masking.js';
 
 /** How long the stream may take to come to a position before the table is left for the next round. */
 const POSITION_MS = 120_000;
@@ -28,7 +29,8 @@ export function backgroundVerify(
   if (config.verify === undefined) return null;
   const { every: everyMs, max_load: maxLoad } = config.verify;
   const clickhouse = createSinkClient(config.sink, { readOnly: true });
-  const tables = new Map(Object.entries(config.tables).map(([id, { retention }]) => [id, { retention }]));
+  const tables = new Map(Object.entries(config.tables));
+  const masker = maskerOf(config);
   const applied = async (position: Lsn, signal: AbortSignal): Promise<StatusDocument> => {
     if (await replicator.waitFor(position, POSITION_MS, signal)) return status();
     signal.throwIfAborted();
@@ -48,6 +50,7 @@ export function backgroundVerify(
         database: config.sink.database,
         tables,
         selections: config.tables,
+        masker,
         only: [table],
         load: loadOf(maxLoad),
         applied: (position) => applied(position, signal),

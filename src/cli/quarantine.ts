@@ -5,6 +5,7 @@ import { retryQuarantined, type RetryReport } from '../sink/quarantine-retry.js'
 import { readSelected } from '../source/selection.js';
 import { connect } from '../source/connection.js';
 import type { Config } from './config.js';
+import { maskerOf } from './masking.js';
 
 export interface ListOptions {
   /** One table only. */
@@ -43,7 +44,13 @@ export async function retryRows(config: Config, id: string, options: { json: boo
   try {
     const [relation] = await readSelected(source, [id], config.tables);
     const { database } = config.sink;
-    const report = await retryQuarantined({ client, database, relation: relation!, table });
+    const report = await retryQuarantined({
+      client,
+      database,
+      relation: relation!,
+      table,
+      masker: maskerOf(config),
+    });
     process.stdout.write(options.json ? `${JSON.stringify(report)}\n` : retryText(report));
     return report.left === 0 ? 0 : 1;
   } finally {

@@ -24,7 +24,8 @@ import { createSinkClient } from '../sink/client.js';
 import { openSink } from '../sink/sink.js';
 import { openSource } from '../source/source.js';
 import { backgroundVerify, type RunningVerify } from './background-verify.js';
-import { listenAddress, type Config } from './config.js';
+import { listenAddress, unprotected, type Config } from './config.js';
+import { maskerOf } from './masking.js';
 import { readPages } from './domain.js';
 import { configuredMarts, RISK_TABLES, riskReader } from './payments-marts.js';
 import { examine, refuseFixed } from './reconfigure.js';
@@ -216,3 +217,4 @@ export function makeSink(
 function untilAborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
+    masker: maskerOf(config),

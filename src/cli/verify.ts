@@ -9,6 +9,7 @@ import type { VerifyProgress } from '../ops/verify/verify-table.js';
 import { createSinkClient } from '../sink/client.js';
 import { similarNames } from '../source/similar-names.js';
 import type { Config } from './config.js';
+import { maskerOf } from './masking.js';
 
 export interface VerifyCommand {
   /** `public.payments`, or `payments` where only one table is called so. */
@@ -45,7 +46,8 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
       sourceUrl: config.source.url,
       clickhouse,
       database: config.sink.database,
-      tables: new Map(all.map((id) => [id, { retention: config.tables[id]!.retention }])),
+      tables: new Map(Object.entries(config.tables)),
+      masker: maskerOf(config),
       selections: config.tables,
       only: tables,
       load: loadOf(maxLoad),

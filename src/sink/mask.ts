@@ -29,6 +29,12 @@ export class Masker {
   }
 }
 
+/** The columns of a table that are masked, for who compares it with its source. */
+export interface MaskedColumns {
+  readonly names: readonly string[];
+  readonly masker: Masker;
+}
+
 /** Masks the rows of one table before anything else sees them, so nothing that is made of a row holds what stood there. */
 export class RowMask {
   readonly masker: Masker;

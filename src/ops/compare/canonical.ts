@@ -1,3 +1,4 @@
+import type { Masker } from '../../sink/mask.js';
 import { mapLeaves, parseArrayLiteral, parseJsonList } from './arrays.js';
 
 /**
@@ -51,6 +52,11 @@ function same(text: string): string {
 }
 
 const verbatim: Canonical = { select: same, fromClickHouse: same, fromPostgres: same };
+
+/** Of a masked column: what Postgres prints goes through the mask here, ClickHouse has what came out of it. */
+export function maskedWith(masker: Masker): Canonical {
+  return { ...verbatim, fromPostgres: (text) => masker.hash(Buffer.from(text, 'latin1')) };
+}
 
 const printed: Canonical = { ...verbatim, select: (value) => `toString(${value})` };
 

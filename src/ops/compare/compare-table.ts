@@ -4,7 +4,8 @@ import pg from 'pg';
 
 import type { Log } from '../../pipeline/log.js';
 import { silentLog } from '../../pipeline/log.js';
-import { canonicalFor } from './canonical.js';
+import type { MaskedColumns } from '../../sink/mask.js';
+import { canonicalFor, maskedWith } from './canonical.js';
 import { Differences, type KeyTexts } from './differences.js';
 import type { ComparedRelation } from './relation.js';
 import { type ComparedRetention, takeRetentionCut } from './retention-cut.js';
@@ -26,6 +27,8 @@ export interface CompareOptions {
   readonly relation: ComparedRelation;
   readonly view: ComparedView;
   readonly retention?: ComparedRetention | undefined;
+  /** Columns that are masked on the way. */
+  readonly masked?: MaskedColumns | undefined;
   /** Keys (Postgres's texts, in the order of the key) of rows that are known to be quarantined: counted apart when they are missing. */
   readonly quarantined?: Iterable<KeyTexts> | undefined;
   readonly log?: Log | undefined;
@@ -110,7 +113,7 @@ async function compareOnce(
 ): Promise<TableComparison | null> {
   const { clickhouse, relation, view, retention, log = silentLog } = options;
   const types = await describeView(clickhouse, view);
-  const columns = sharedColumns(relation, types);
+  const columns = sharedColumns(relation, types, options.masked);
   const cut =
     retention === undefined ? null : await takeRetentionCut(client, clickhouse, retention, marginSeconds);
   const sides: Sides = {
@@ -198,10 +201,16 @@ async function setAgainst(
   differences.settle();
 }
 
-function sharedColumns(relation: ComparedRelation, types: ReadonlyMap<string, string>): ComparedColumn[] {
+function sharedColumns(
+  relation: ComparedRelation,
+  types: ReadonlyMap<string, string>,
+  masked: MaskedColumns | undefined,
+): ComparedColumn[] {
   return relation.columns.flatMap(({ name, type }) => {
     const clickHouseType = types.get(name);
-    return clickHouseType === undefined ? [] : [{ name, canonical: canonicalFor(type, clickHouseType) }];
+    if (clickHouseType === undefined) return [];
+    const isMasked = masked?.names.includes(name) === true;
+    return [{ name, canonical: isMasked ? maskedWith(masked.masker) : canonicalFor(type, clickHouseType) }];
   });
 }
 

@@ -1,13 +1,18 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { WalhouseError } from '../../pipeline/errors.js';
 import type { Column, Relation } from '../../pipeline/relation.js';
+import { parseDefinition } from '../../sink/evolution.js';
+import { qualified } from '../../sink/identifier.js';
+import type { MaskedColumns } from '../../sink/mask.js';
 import { COMMITTED_AT, databasesFor, IS_DELETED, SYNCED_AT, tableName, VERSION } from '../../sink/names.js';
 import { askClickHouse } from './sides.js';
-import { sqlForm, type SqlForm } from './sql-forms.js';
+import { maskedForm, sqlForm, type SqlForm } from './sql-forms.js';
 
 export interface CheckedColumn {
   readonly column: Column;
   readonly form: SqlForm;
+  /** Landing has its hash. */
+  readonly masked: boolean;
   /** The type in landing. */
   readonly clickHouseType: string;
 }
@@ -16,6 +21,7 @@ export interface CheckedColumn {
 export interface ComparedTable {
   readonly relation: Relation;
   readonly landing: { readonly database: string; readonly table: string };
+  /** Those that are masked come last. */
   readonly checked: readonly CheckedColumn[];
   /** Indexes into `checked`, in the order of the key. */
   readonly key: readonly number[];
@@ -34,12 +40,14 @@ const OWN_COLUMNS = new Set([VERSION, IS_DELETED, COMMITTED_AT, SYNCED_AT]);
 
 /**
  * Sets a source table's columns against its landing table's. Throws `table_missing` when ClickHouse has none, and when a
- * column of its key cannot be compared: nothing could be said of any row.
+ * column of its key cannot be compared: nothing could be said of any row. Throws `schema_changed` when it is masked otherwise than `masked`
+ * says.
  */
 export async function comparedTable(
   client: ClickHouseClient,
   database: string,
   relation: Relation,
+  masked: MaskedColumns | null,
 ): Promise<ComparedTable> {
   const landing = {
     database: databasesFor(database).landing,
@@ -58,16 +66,24 @@ export async function comparedTable(
       fix: 'let the snapshot of the table finish first (walhouse status), or correct sink.database',
     });
   }
-  const checked: CheckedColumn[] = [];
+  await refuseOtherMask(client, landing.database, relation, masked);
+  const found: CheckedColumn[] = [];
   const missing: string[] = [];
   const unchecked: string[] = [];
   for (const column of relation.columns) {
     const clickHouseType = types.get(column.name);
-    const form = clickHouseType === undefined ? null : sqlForm(column.type, clickHouseType);
+    const isMasked = masked?.names.includes(column.name) === true;
+    const form =
+      clickHouseType === undefined
+        ? null
+        : isMasked
+          ? maskedForm(column.type)
+          : sqlForm(column.type, clickHouseType);
     if (clickHouseType === undefined) missing.push(column.name);
     else if (form === null) unchecked.push(column.name);
-    else checked.push({ column, form, clickHouseType });
+    else found.push({ column, form, clickHouseType, masked: isMasked });
   }
+  const checked = [...found.filter((each) => !each.masked), ...found.filter((each) => each.masked)];
   const key = relation.key.map((index) => {
     const name = relation.columns[index]!.name;
     const place = checked.findIndex(({ column }) => column.name === name);
@@ -81,4 +97,32 @@ export async function comparedTable(
   const names = new Set(relation.columns.map(({ name }) => name));
   const extra = [...types.keys()].filter((name) => !names.has(name) && !OWN_COLUMNS.has(name));
   return { relation, landing, checked, key, columns: { missing, extra, unchecked } };
+}
+
+/** With another key every hash would differ, and nothing be wrong with any row. */
+async function refuseOtherMask(
+  client: ClickHouseClient,
+  landing: string,
+  { id, columns }: Relation,
+  masked: MaskedColumns | null,
+): Promise<void> {
+  const [row] = await askClickHouse<{ definition: string }>(
+    client,
+    `select definition from ${qualified(landing, '_walhouse_tables')} final where id = {id:String}`,
+    { id },
+  );
+  const definition = parseDefinition(row?.definition ?? '');
+  if (definition === null) return;
+  const there = new Map(definition.columns.map(({ name, mask }) => [name, mask]));
+  const other = columns.find(
+    ({ name }) =>
+      there.get(name) !== (masked?.names.includes(name) === true ? masked.masker.keyId : undefined),
+  );
+  if (other === undefined) return;
+  throw new WalhouseError('schema_changed', {
+    what: `${id}.${other.name} is masked otherwise in ClickHouse than this configuration says, or with another masking.key.`,
+    why: 'Every value of it would seem to differ.',
+    fix: 'compare with the configuration and the key that walhouse run has; after a change of either, let it copy the table anew first',
+    table: id,
+  });
 }

@@ -1,4 +1,4 @@
-import type { Client } from 'pg';
+import pg, { type Client } from 'pg';
 import type { Pace } from './load.js';
 
 /** One connection on a snapshot, which asks no faster than it may. */
@@ -24,5 +24,20 @@ export class Reader {
       this.#signal,
     );
     return rows;
+  }
+
+  /** As `rows`, one after the other: none is kept, however large they are. `take` must not throw. */
+  async each(text: string, values: unknown[], take: (row: (string | null)[]) => void): Promise<void> {
+    const ask = (): Promise<void> =>
+      new Promise((resolve, reject) => {
+        const query = new pg.Query({ text, values }, (error) => (error ? reject(error) : resolve()));
+        // A query with a callback keeps its rows otherwise, and `pg` gives each one that may time out a callback.
+        this.#client.query(
+          Object.assign(query, {
+            handleDataRow: ({ fields }: { readonly fields: (string | null)[] }): void => take(fields),
+          }),
+        );
+      });
+    await this.#pace.run(ask, this.#signal);
   }
 }

@@ -1,7 +1,9 @@
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import { sinkFailure } from '../../sink/failure.js';
+import type { Masker } from '../../sink/mask.js';
 import type { Buckets } from './buckets.js';
 import type { HashedRow, VersionedRow } from './findings.js';
+import { maskedPieces, maskedRowSum } from './masked.js';
 import type { Reader } from './reader.js';
 import type { KeyTexts, Statements } from './statements.js';
 
@@ -14,27 +16,38 @@ export const LARGE_ANSWER: ClickHouseSettings = {
 };
 const DOING = 'reading what is to be compared';
 
+/** With a masker, the statement gives each row, and its masked columns as they are. */
 export async function addPostgresSums(
   reader: Reader,
   statement: string,
   values: unknown[],
+  masker: Masker | null,
   add: (bucket: number, count: number, sum: bigint) => void,
 ): Promise<void> {
-  for (const [bucket, count, sum] of await reader.rows(statement, values)) {
-    add(Number(bucket), Number(count), BigInt(sum!));
+  if (masker === null) {
+    for (const [bucket, count, sum] of await reader.rows(statement, values))
+      add(Number(bucket), Number(count), BigInt(sum!));
+    return;
   }
+  await reader.each(statement, values, ([bucket, unmasked, ...texts]) =>
+    add(Number(bucket), 1, maskedRowSum(masker, unmasked!, texts)),
+  );
 }
 
 export async function readPostgresRows(
   reader: Reader,
   statement: string,
   values: unknown[],
+  masker: Masker | null,
+  maskedColumns: number,
 ): Promise<HashedRow[]> {
-  return (await reader.rows(statement, values)).map(([key, columns, ...texts]) => ({
-    key: key!,
-    columns: columns!,
-    texts,
-  }));
+  const rows: HashedRow[] = [];
+  await reader.each(statement, values, ([key, unmasked, ...rest]) => {
+    const masked = masker === null ? '' : maskedPieces(masker, rest.slice(0, maskedColumns));
+    const texts = rest.slice(maskedColumns) as string[];
+    rows.push({ key: key!, columns: unmasked! + masked, texts });
+  });
+  return rows;
 }
 
 type SumRow = [kind: number, bucket: number, count: string, sum: string, texts: string[]];

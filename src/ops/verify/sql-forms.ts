@@ -124,6 +124,11 @@ function textForm(name: string): SqlForm {
   };
 }
 
+/** Of a masked column: what Postgres prints goes through the mask here, ClickHouse has what came out of it. */
+export function maskedForm(postgres: ColumnType): SqlForm {
+  return textForm(postgres.name);
+}
+
 /** Its shape, then every element in the element's own form. */
 function arrayForm(element: ColumnType, type: BareType): SqlForm | null {
   let depth = 1;

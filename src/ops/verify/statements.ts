@@ -39,16 +39,25 @@ export class Statements {
     this.#toUtf8 = options.encoding === 'UTF8' ? (text) => text : (text) => `convert_to(${text}, 'UTF8')`;
   }
 
-  /** Columns: bucket, rows, sum of row hashes. `from` is a table, with `only` where it has children of its own. */
+  /**
+   * Columns: bucket, rows, sum of row hashes. `from` is a table, with `only` where it has children of its own. Where columns are masked, a line
+   * for each row instead: bucket, md5 of the other columns, texts of the masked ones.
+   */
   postgresSums(from: string, where: string | null): string {
-    const inner = `select ${this.#postgresKey()} as k, ${this.#postgresRow()} as r from ${from} where ${this.#postgresWhere(where)} offset 0`;
+    const masked = this.#maskedTexts();
+    const inner = `select ${[`${this.#postgresKey()} as k`, `${this.#postgresRow()} as r`, ...masked.map((text, index) => `${text} as m${index}`)].join(', ')} from ${from} where ${this.#postgresWhere(where)} offset 0`;
+    if (masked.length > 0)
+      return `select ${[this.#postgresBucket('k'), `md5(${this.#toUtf8('r')})`, ...masked.map((_, index) => `m${index}`)].join(', ')} from (${inner}) texts`;
     const hash = `('x' || left(md5(${this.#toUtf8('r')}), 16))::bit(64)::int8`;
     return `select b, count(*)::text, sum(h)::text from (select ${this.#postgresBucket('k')} as b, ${hash} as h from (${inner}) texts) hashes group by b`;
   }
 
-  /** Columns: md5 of the key, md5 pieces of the columns, the key's texts. With `buckets`, of rows in them alone: `$1`. */
+  /**
+   * Columns: md5 of the key, md5 pieces of the columns that are not masked, texts of those that are, the key's texts. With `buckets`, of rows in
+   * them alone: `$1`.
+   */
   postgresRows(from: string, where: string | null, buckets: boolean): string {
-    const pieces = this.#table.checked.map(
+    const pieces = this.#unmasked().map(
       ({ column, form }) =>
         `left(md5(${this.#toUtf8(framedPostgres(form, this.#postgresColumn(column.name), this.#toUtf8))}), ${COLUMN_DIGITS})`,
     );
@@ -56,7 +65,7 @@ export class Statements {
       (place) => `format('%s', ${this.#postgresColumn(this.#table.checked[place]!.column.name)})`,
     );
     const chosen = buckets ? ` and ${this.#postgresBucket(this.#postgresKey())} = any($1::int8[])` : '';
-    return `select md5(${this.#toUtf8(this.#postgresKey())}), concat(${pieces.join(', ')}), ${texts.join(', ')} from ${from} where ${this.#postgresWhere(where)}${chosen}`;
+    return `select md5(${this.#toUtf8(this.#postgresKey())}), concat(${pieces.join(', ')}), ${[...this.#maskedTexts(), ...texts].join(', ')} from ${from} where ${this.#postgresWhere(where)}${chosen}`;
   }
 
   /** `from` of rows by key; a parameter for each column of the key, a list of texts. */
@@ -122,6 +131,17 @@ export class Statements {
     return this.#table.key.map((place) => this.#table.checked[place]!);
   }
 
+  #unmasked() {
+    return this.#table.checked.filter(({ masked }) => !masked);
+  }
+
+  /** What Postgres prints of the masked columns, for them to be hashed here. */
+  #maskedTexts(): string[] {
+    return this.#table.checked
+      .filter(({ masked }) => masked)
+      .map(({ column, form }) => form.postgres(this.#postgresColumn(column.name), this.#toUtf8));
+  }
+
   #postgresColumn(name: string): string {
     return `t.${quotePostgres(name)}`;
   }
@@ -137,7 +157,7 @@ export class Statements {
 
   #postgresRow(): string {
     return joined(
-      this.#table.checked.map(({ column, form }) =>
+      this.#unmasked().map(({ column, form }) =>
         framedPostgres(form, this.#postgresColumn(column.name), this.#toUtf8),
       ),
       ' || ',
@@ -161,7 +181,13 @@ export class Statements {
   }
 
   #clickHouseRow(): string {
-    return this.#clickHouseJoined(this.#table.checked.map((_, place) => place));
+    const places = this.#table.checked.map((_, place) => place);
+    const isMasked = (place: number): boolean => this.#table.checked[place]!.masked;
+    const masked = places.filter(isMasked);
+    const unmasked = this.#clickHouseJoined(places.filter((place) => !isMasked(place)));
+    return masked.length === 0
+      ? unmasked
+      : `concat(lower(hex(MD5(${unmasked}))), ${this.#clickHouseJoined(masked)})`;
   }
 
   #clickHouseJoined(places: readonly number[]): string {

@@ -4,6 +4,7 @@ import { formatLsn, lsnFrom, type Lsn } from '../../pipeline/lsn.js';
 import type { Relation } from '../../pipeline/relation.js';
 import { versionBound } from '../../pipeline/version.js';
 import { qualified } from '../../sink/identifier.js';
+import type { MaskedColumns, Masker } from '../../sink/mask.js';
 import { databasesFor } from '../../sink/names.js';
 import type { StatusDocument } from '../status.js';
 import type { ComparedRetention } from '../compare/retention-cut.js';
@@ -45,6 +46,8 @@ export interface VerifyTableOptions {
   readonly database: string;
   readonly relation: Relation;
   readonly retention?: ComparedRetention | undefined;
+  /** Left out where no column is masked. */
+  readonly masked?: MaskedColumns | undefined;
   readonly load: Load;
   /** Resolves once ClickHouse holds everything before a position. */
   readonly applied: (position: Lsn) => Promise<StatusDocument | null>;
@@ -109,14 +112,17 @@ class TableVerification {
   #rowsPostgres = 0;
   #rowsClickHouse = 0;
   #position: Lsn | null = null;
+  /** How many columns are masked. */
+  #masked = 0;
 
   constructor(options: VerifyTableOptions) {
     this.#options = options;
   }
 
   async run(): Promise<VerifiedTable> {
-    const { clickhouse, database, relation } = this.#options;
-    const table = await comparedTable(clickhouse, database, relation);
+    const { clickhouse, database, relation, masked } = this.#options;
+    const table = await comparedTable(clickhouse, database, relation, masked ?? null);
+    this.#masked = table.checked.filter((column) => column.masked).length;
     const quarantined = await quarantinedKeys(clickhouse, table);
     this.#findings = new Findings((texts) => quarantined.has(JSON.stringify(texts)));
     let pending = await this.#pass(table, (pass) => this.#compareAll(pass));
@@ -198,7 +204,7 @@ class TableVerification {
     );
     const whole = { index: 0, count: 1, startedAt: performance.now() };
     const scanning = this.#scan('reading', whole, readers, pieces, (reader, piece) =>
-      addPostgresSums(reader, statements.postgresSums(piece.from, piece.where), [], (...sum) =>
+      addPostgresSums(reader, statements.postgresSums(piece.from, piece.where), [], this.#masker, (...sum) =>
         ours.add(...sum),
       ),
     );
@@ -224,7 +230,9 @@ class TableVerification {
     const { from, where } = pass.statements.postgresByKeys(pass.from);
     const statement = pass.statements.postgresSums(from, where);
     for (const some of inGroups(keys, KEYS_EACH)) {
-      await addPostgresSums(reader, statement, columnsOf(some), (...sum) => ours.takeAway(...sum));
+      await addPostgresSums(reader, statement, columnsOf(some), this.#masker, (...sum) =>
+        ours.takeAway(...sum),
+      );
     }
   }
 
@@ -237,7 +245,8 @@ class TableVerification {
     const postgres: Awaited<ReturnType<typeof readPostgresRows>> = [];
     await this.#scan('descending', part, readers, pieces, async (reader, piece) => {
       const statement = statements.postgresRows(piece.from, piece.where, true);
-      for (const row of await readPostgresRows(reader, statement, [buckets])) postgres.push(row);
+      for (const row of await readPostgresRows(reader, statement, [buckets], this.#masker, this.#masked))
+        postgres.push(row);
     });
     this.#rowsByKey += rows.length + postgres.length;
     return [...this.#findings.settle({ postgres, clickHouse: rows, changed, impossibleFrom }).values()];
@@ -259,6 +268,8 @@ class TableVerification {
         pass.readers[0]!,
         statements.postgresRows(from, where, false),
         columnsOf(some),
+        this.#masker,
+        this.#masked,
       );
       this.#rowsByKey += rows.length + postgres.length;
       pending.push(
@@ -267,6 +278,10 @@ class TableVerification {
       done += some.length;
     }
     return pending;
+  }
+
+  get #masker(): Masker | null {
+    return this.#masked === 0 ? null : this.#options.masked!.masker;
   }
 
   /** Read after ClickHouse was: whatever it holds of the source was committed before this. */

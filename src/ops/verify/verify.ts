@@ -3,6 +3,7 @@ import type { Client } from 'pg';
 import { WalhouseError } from '../../pipeline/errors.js';
 import { lsnFrom, type Lsn } from '../../pipeline/lsn.js';
 import type { Relation } from '../../pipeline/relation.js';
+import type { Masker } from '../../sink/mask.js';
 import { tableName } from '../../sink/names.js';
 import { connect, destroy, parseTarget } from '../../source/connection.js';
 import { readSelected, type Selections } from '../../source/selection.js';
@@ -26,8 +27,13 @@ export interface VerifyOptions {
   readonly clickhouse: ClickHouseClient;
   /** The database that people query. */
   readonly database: string;
-  /** All configured tables, `schema.name`, each with its retention. */
-  readonly tables: ReadonlyMap<string, { readonly retention?: ComparedRetention | undefined }>;
+  /** All configured tables, `schema.name`, each with its retention and the columns that are masked. */
+  readonly tables: ReadonlyMap<
+    string,
+    { readonly retention?: ComparedRetention | undefined; readonly mask?: readonly string[] | undefined }
+  >;
+  /** Must be there where a column is masked. */
+  readonly masker?: Masker | undefined;
   /** The columns and rows that are copied, of tables where it is not all of them. */
   readonly selections?: Selections | undefined;
   /** Those to compare, with the marts that they feed. */
@@ -135,8 +141,10 @@ async function verifyOne(
   let relation: Relation | null = null;
   try {
     relation = await relationOf(options, id);
-    const { retention } = options.tables.get(id)!;
-    return { relation, verified: await verifyTable({ ...options, relation, retention }) };
+    const { retention, mask = [] } = options.tables.get(id)!;
+    const { masker } = options;
+    const masked = masker === undefined || mask.length === 0 ? undefined : { names: mask, masker };
+    return { relation, verified: await verifyTable({ ...options, relation, retention, masked }) };
   } catch (cause) {
     options.signal?.throwIfAborted();
     // Failures of ClickHouse are typed where they happen; the rest is the source's.
