@@ -116,7 +116,7 @@ export function tlsTrouble(cause: unknown, { server, side }: TlsPlace): TlsTroub
   }
   if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
     return {
-      what: `the certificate of ${server} is for another name: ${namesIn(message)}`,
+      what: `the certificate of ${server} is for another name: ${namesIn(cause)}`,
       why: imposter,
       fix: `use a name that the certificate has in ${side}.url; or, where any server of that authority will do, ${tls}.verify: ca`,
     };
@@ -169,12 +169,21 @@ export function tlsTrouble(cause: unknown, { server, side }: TlsPlace): TlsTroub
   return null;
 }
 
-/** Node's message ends with the names; they are the server's and ours, and no secret. */
-function namesIn(message: string): string {
-  return message.replace(/^.*altnames: /, '').slice(0, 300);
+/** Names are the server's and ours, and no secret. */
+function namesIn(cause: unknown): string {
+  const { host, cert } = cause as {
+    host?: string;
+    cert?: { subjectaltname?: string; subject?: { CN?: string } };
+  };
+  const names = cert?.subjectaltname ?? cert?.subject?.CN ?? 'none';
+  return `it has ${names.slice(0, 300)}, and not ${host}.`;
 }
 
+/** Node's code; what OpenSSL says while we write comes as EPROTO, with the reason in the message alone. */
 function codeOf(cause: unknown): string {
   const code = (cause as { code?: unknown } | null)?.code;
-  return typeof code === 'string' ? code : '';
+  if (typeof code !== 'string') return '';
+  const reason =
+    code === 'EPROTO' && cause instanceof Error ? /SSL routines:[^:]*:([^:]+):/.exec(cause.message) : null;
+  return reason === null ? code : `ERR_SSL_${reason[1]!.toUpperCase().replaceAll(' ', '_')}`;
 }

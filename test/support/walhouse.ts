@@ -15,6 +15,8 @@ const READY_MS = 60_000;
 export interface WalhouseOptions {
   readonly postgresUrl: string;
   readonly clickhouseUrl: string;
+  readonly sourceTls?: object;
+  readonly sinkTls?: object;
   readonly database: string;
   readonly slot: string;
   readonly decoder?: 'auto' | 'wal2json' | 'pgoutput';
@@ -84,7 +86,7 @@ export class Walhouse {
 
   #writeConfig(): void {
     const { postgresUrl, clickhouseUrl, database, slot, decoder = 'auto', tables, marts = [] } = this.options;
-    const { keys, config, verify } = this.options;
+    const { keys, config, verify, sourceTls, sinkTls } = this.options;
     const listen = `127.0.0.1:${this.#port}`;
     writeFileSync(
       this.configPath,
@@ -92,8 +94,8 @@ export class Walhouse {
         ? readFileSync(config, 'utf8').replace(/listen: \S+/, `listen: ${listen}`)
         : // JSON is YAML.
           JSON.stringify({
-            source: { url: postgresUrl, slot, publication: slot, decoder },
-            sink: { url: clickhouseUrl, database },
+            source: { url: postgresUrl, slot, publication: slot, decoder, tls: sourceTls },
+            sink: { url: clickhouseUrl, database, tls: sinkTls },
             tables,
             marts,
             ...(verify === undefined ? {} : { verify }),
