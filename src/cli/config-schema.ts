@@ -232,6 +232,18 @@ export const configSchema = z.strictObject({
     )
     .refine((tables) => Object.keys(tables).length > 0, 'must name at least one table, as schema.table')
     .describe('What is followed: each table by its schema and name, with what is special about it or `{}`.'),
+  masking: z
+    .strictObject({
+      key: z
+        .string()
+        .min(MASK_KEY_MIN, `must have ${MASK_KEY_MIN} characters at least; make one: openssl rand -hex 32`)
+        .meta({
+          description: `The key of the hashes, ${MASK_KEY_MIN} characters at least. Best from the environment; it is never stored, logged or sent anywhere. With another key, tables with masked columns are copied anew.`,
+          examples: ['${WALHOUSE_MASK_KEY}'],
+        }),
+    })
+    .optional()
+    .describe('What masks the columns that tables name under `mask`.'),
   marts: z
     .array(z.string().regex(/^[a-z0-9_]+$/, 'must be the name of a folder under clickhouse/'))
     .default([])
@@ -276,18 +288,6 @@ export const configSchema = z.strictObject({
           'How far back the mart reaches, as long as the longest window at least; without it the longest window, five times seven days at least, and a day. Questions from before it are read from landing, which is slower.',
         ),
     })
-  masking: z
-    .strictObject({
-      key: z
-        .string()
-        .min(MASK_KEY_MIN, `must have ${MASK_KEY_MIN} characters at least; make one: openssl rand -hex 32`)
-        .meta({
-          description: `The key of the hashes, ${MASK_KEY_MIN} characters at least. Best from the environment; it is never stored, logged or sent anywhere. With another key, tables with masked columns are copied anew.`,
-          examples: ['${WALHOUSE_MASK_KEY}'],
-        }),
-    })
-    .optional()
-    .describe('What masks the columns that tables name under `mask`.'),
     .prefault({})
     .describe('The question about merchants, where `marts` has `payments`.'),
   api: z

@@ -209,6 +209,7 @@ export function makeSink(
     tables: new Map(Object.entries(config.tables)),
     marts: configuredMarts(config),
     log,
+    masker: maskerOf(config),
     instance: `${hostname()}:${process.pid} http://${config.api.listen}`,
     token,
   });
@@ -217,4 +218,3 @@ export function makeSink(
 function untilAborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
 }
-    masker: maskerOf(config),
