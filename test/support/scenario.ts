@@ -4,6 +4,7 @@ import { expect } from 'vitest';
 import { compareTable } from '../../src/ops/compare/compare-table.js';
 import { readComparedRelation } from '../../src/ops/compare/relation.js';
 import { compareRisk } from '../../src/ops/compare/risk.js';
+import { Masker } from '../../src/sink/mask.js';
 import type { Proxy } from './proxy.js';
 import { createDatabases, type TestDatabases } from './servers.js';
 import { Walhouse } from './walhouse.js';
@@ -18,6 +19,7 @@ interface TableOptions {
   readonly exclude?: readonly string[];
   readonly only?: readonly string[];
   readonly where?: string;
+  readonly mask?: readonly string[];
 }
 
 type Tables = Readonly<Record<string, TableOptions | null>>;
@@ -40,6 +42,7 @@ export class Scenario {
       readonly tables: Tables;
       readonly marts?: readonly string[];
       readonly decoder?: Decoder;
+      readonly maskKey?: string;
       /** A Postgres of the test's own. */
       readonly postgres?: string;
       /** A ClickHouse of the test's own. */
@@ -64,6 +67,7 @@ export class Scenario {
         tables: options.tables,
         ...(options.marts === undefined ? {} : { marts: options.marts }),
         ...(options.decoder === undefined ? {} : { decoder: options.decoder }),
+        ...(options.maskKey === undefined ? {} : { maskKey: options.maskKey }),
       }),
     );
   }
@@ -96,7 +100,7 @@ export class Scenario {
 
   /** Compares every table (or those named) with its view, value for value. Nothing may write meanwhile. */
   async expectEqual(...only: readonly string[]): Promise<void> {
-    const { tables } = this.walhouse.options;
+    const { tables, maskKey } = this.walhouse.options;
     for (const id of only) if (!Object.hasOwn(tables, id)) throw new Error(`no such table: ${id}`);
     if (only.length === 0) await this.applied();
     else await this.streams(...only);
@@ -115,6 +119,9 @@ export class Scenario {
             database: this.databases.clickhouseDatabase,
             name: schema === 'public' ? table : `${schema}_${table}`,
           },
+          ...(options?.mask === undefined
+            ? {}
+            : { masked: { names: options.mask, masker: new Masker(maskKey!) } }),
           ...(options?.retention === undefined
             ? {}
             : { retention: { column: options.retention.column, keep: keepOf(options.retention.keep) } }),

@@ -24,6 +24,8 @@ export interface WalhouseOptions {
   readonly tables: Record<string, object | null>;
   readonly marts?: readonly string[];
   readonly keys?: string;
+  /** `masking.key`. */
+  readonly maskKey?: string;
   readonly verify?: { readonly every: string; readonly max_load?: number };
   /** A configuration that exists, used as it is but for where the API listens; everything above is not looked at. */
   readonly config?: string;
@@ -86,7 +88,7 @@ export class Walhouse {
 
   #writeConfig(): void {
     const { postgresUrl, clickhouseUrl, database, slot, decoder = 'auto', tables, marts = [] } = this.options;
-    const { keys, config, verify, sourceTls, sinkTls } = this.options;
+    const { keys, maskKey, config, verify, sourceTls, sinkTls } = this.options;
     const listen = `127.0.0.1:${this.#port}`;
     writeFileSync(
       this.configPath,
@@ -98,6 +100,7 @@ export class Walhouse {
             sink: { url: clickhouseUrl, database, tls: sinkTls },
             tables,
             marts,
+            ...(maskKey === undefined ? {} : { masking: { key: maskKey } }),
             ...(verify === undefined ? {} : { verify }),
             api: { listen, ...(keys === undefined ? {} : { keys }) },
           }),
