@@ -273,7 +273,7 @@ export const configSchema = z.strictObject({
     })
     .optional()
     .describe(
-      'Compares both sides in the background, and says in status and metrics what differs; without it nothing is compared.',
+      'Compares both sides in the background, and says in status and metrics what differs; without it only what is asked for on the dashboard is.',
     ),
   risk: z
     .strictObject({

@@ -39,15 +39,8 @@ export function parseConfig(text: string, path: string, environment: NodeJS.Proc
     const line = cause instanceof YAMLParseError ? cause.message.split('\n')[0] : String(cause);
     throw invalid(path, [`the file is not YAML: ${line}`], cause);
   }
-  const { value, missing } = substituteVariables(raw, environment);
-  if (missing.length > 0) {
-    throw invalid(
-      path,
-      missing.map(
-        ({ key, variable }) => `${key}: \${${variable}} is not set; set ${variable} in the environment`,
-      ),
-    );
-  }
+  const { value, problems: unset } = substituteVariables(raw, environment);
+  if (unset.length > 0) throw invalid(path, unset);
   const parsed = configSchema.safeParse(value, { reportInput: true });
   if (!parsed.success)
     throw invalid(

@@ -3,6 +3,7 @@ import { configText } from '../ops/init/config-text.js';
 import { examineSource, type ExaminedTable } from '../ops/init/examine.js';
 import { WalhouseError } from '../pipeline/errors.js';
 import { parseConfig } from './config.js';
+import { sourceUrl } from './source-url.js';
 
 export interface InitOptions {
   /** Of the source; left out, SOURCE_URL says it. */
@@ -21,14 +22,10 @@ const TOLD_MAX = 20;
  * @throws WalhouseError when the source cannot be read, no table of it can be followed, or the file is there already
  */
 export async function init(options: InitOptions, environment: NodeJS.ProcessEnv): Promise<number> {
-  const url = options.url ?? environment['SOURCE_URL'] ?? '';
-  if (url === '') {
-    throw new WalhouseError('config_invalid', {
-      what: 'no source is named.',
-      why: 'The configuration is made from its catalog.',
-      fix: 'set SOURCE_URL to postgres://USER:PASSWORD@HOST:PORT/DATABASE, or use --url',
-    });
-  }
+  const url = sourceUrl(options.url, environment, {
+    why: 'The configuration is made from its catalog.',
+    role: '',
+  });
   const source = await examineSource(url, options.schemas);
   const left = source.tables.filter(({ relation }) => relation === null);
   if (left.length === source.tables.length) throw nothingToFollow(left);

@@ -5,6 +5,7 @@ import { WalhouseError } from '../pipeline/errors.js';
 import { parseTarget, serverConfig } from '../source/connection.js';
 import { sourceError } from '../source/source-error.js';
 import { readDomains } from './domain.js';
+import { sourceUrl } from './source-url.js';
 
 export interface LoadOptions {
   readonly domain: string;
@@ -24,14 +25,10 @@ const BAD_TOLD_MAX = 10;
  * @throws WalhouseError config_invalid, load_refused
  */
 export async function load(options: LoadOptions, environment: NodeJS.ProcessEnv): Promise<number> {
-  const url = options.url ?? environment['SOURCE_URL'] ?? '';
-  if (url === '') {
-    throw new WalhouseError('config_invalid', {
-      what: 'no source is named.',
-      why: 'The files are loaded into its tables.',
-      fix: 'set SOURCE_URL to postgres://USER:PASSWORD@HOST:PORT/DATABASE, of a role that owns the tables, or use --url',
-    });
-  }
+  const url = sourceUrl(options.url, environment, {
+    why: 'The files are loaded into its tables.',
+    role: ', of a role that owns the tables',
+  });
   const [domain] = await readDomains(options.domain);
   const client = new pg.Client({ ...serverConfig(url), application_name: 'walhouse load' });
   await client.connect().catch((error: unknown) => {

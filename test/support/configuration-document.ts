@@ -143,7 +143,8 @@ export function configurationDocument(): string {
     `What may stand in \`walhouse.yaml\`. \`walhouse init\` writes one from the catalog of a source, and \`walhouse check\` says whether both sides are
 ready for it. This page is made from the schema that the file is read with (\`npx vitest run --project unit configuration-document -u\`).`,
     `The file is read as a whole before anything starts. Every mistake in it is told at once, with its key, its value unless that may be a secret, and
-the fix; a key that is not here is a mistake. \`\${NAME}\` within any value takes an environment variable, which must be set. SIGHUP has a running
+the fix; a key that is not here is a mistake. \`\${NAME}\` within any value takes an environment variable, or the content of
+the file that the environment variable NAME_FILE names, as for a secret that is mounted; one of the two must be set. SIGHUP has a running
 service read the file again: \`tables\`, \`marts\`, \`verify\`, \`risk\` and \`api.keys\` are taken up in flight, \`source\`, \`sink\` and \`api.listen\` need a restart.`,
     `\`\`\`yaml\n${EXAMPLE}\`\`\``,
     ...sections,

@@ -14,6 +14,7 @@ const DOCUMENT = fileURLToPath(new URL('../../docs/CONFIGURATION.md', import.met
 const VARIABLES = {
   SOURCE_URL: 'postgres://walhouse@db1/shop',
   CLICKHOUSE_URL: 'https://walhouse@clickhouse1:8443',
+  WALHOUSE_MASK_KEY: '0'.repeat(64),
   WALHOUSE_API_KEYS: `fraud:risk:read:${'0'.repeat(64)}`,
 };
 
@@ -30,6 +31,7 @@ function withValue({ section, path }: (typeof keys)[number], value: unknown): st
     source: { url: '${SOURCE_URL}' },
     sink: { url: '${CLICKHOUSE_URL}', database: 'shop' },
     tables: { TABLE: {}, 'public.transactions': {} },
+    masking: { key: '${WALHOUSE_MASK_KEY}' },
     api: { keys: '${WALHOUSE_API_KEYS}' },
   };
   const put = (at: readonly string[], what: unknown): void => {

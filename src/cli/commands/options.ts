@@ -1,5 +1,6 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
 import { loadConfig, type Config } from '../config.js';
+import { variable } from '../variables.js';
 
 /** Options that several commands have, and how their values are read. */
 
@@ -9,7 +10,10 @@ export const configOption = (): Option =>
 export const jsonOption = (): Option => new Option('--json', 'print one JSON document instead of text');
 
 export const keyOption = (): Option =>
-  new Option('--key-env <name>', 'the environment variable that holds the API key').default('WALHOUSE_KEY');
+  new Option(
+    '--key-env <name>',
+    'the environment variable that holds the API key, or NAME_FILE the path of its file',
+  ).default('WALHOUSE_KEY');
 
 /** What an action gets of `configOption`, `jsonOption` and `keyOption`. */
 export interface ConfigGiven {
@@ -25,7 +29,7 @@ export interface KeyGiven {
 /** @throws WalhouseError config_invalid */
 export const configOf = ({ config }: ConfigGiven): Config => loadConfig(config, process.env);
 
-export const keyOf = ({ keyEnv }: KeyGiven): string | undefined => process.env[keyEnv];
+export const keyOf = ({ keyEnv }: KeyGiven): string | undefined => variable(keyEnv, process.env);
 
 export function wholeNumber(text: string): number {
   if (!/^[0-9]{1,9}$/.test(text)) throw new InvalidArgumentError('It must be a whole number.');
