@@ -62,6 +62,24 @@ describe('what becomes of a landing table whose source has changed', () => {
       after([ID, NAME, QTY, NEW, { ...NEW, number: 5, name: 'newer' }]),
       added({ ...NEW, missing: null }, { ...NEW, number: 5, name: 'newer', missing: null }),
     ],
+    [
+      'a column is masked',
+      {},
+      { columns: [ID, { ...NAME, mask: 'k1' }, QTY] },
+      resync(/name is masked from/),
+    ],
+    [
+      'a column is masked with another key',
+      { columns: [ID, { ...NAME, mask: 'k1' }, QTY] },
+      { columns: [ID, { ...NAME, mask: 'k2' }, QTY] },
+      resync(/masked with another key/),
+    ],
+    [
+      'a column is not masked any more',
+      { columns: [ID, { ...NAME, mask: 'k1' }, QTY] },
+      {},
+      resync(/not masked any more/),
+    ],
     ['a column less', {}, after([ID, QTY]), dropped(NAME)],
     ['the last column less', {}, after([ID, NAME]), dropped(QTY)],
     [
