@@ -13,6 +13,11 @@ function fixedOf({ source, sink, api }: Config): Record<string, unknown> {
   return fixed;
 }
 
+/** All but who may ask. */
+export function withoutKeys(config: Config): Config {
+  return { ...config, api: { ...config.api, keys: undefined } };
+}
+
 /** Throws `config_invalid` with every key whose change takes a restart. */
 export function refuseFixed(current: Config, next: Config): void {
   const before = fixedOf(current);

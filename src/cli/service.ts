@@ -156,6 +156,7 @@ export async function startService(
   const running = replicator === null ? untilAborted(reading.signal) : replicator.run();
   const finished = running.finally(async () => {
     await server.close();
+  };
     await background?.close();
     await watch.close();
     await stored.close();
@@ -188,6 +189,12 @@ export async function startService(
     },
     async close() {
       await server.close();
+      if (isDeepStrictEqual(withoutKeys(current), withoutKeys(to))) {
+        // Who may ask is no business of the stream's.
+        current = to;
+        api = nextApi;
+        return true;
+      }
       await background?.close();
       await replicator?.close();
       reading.abort();
