@@ -36,9 +36,21 @@ const RIGHTS = [
   'CREATE VIEW',
   'DROP TABLE',
   'DROP VIEW',
-  'ALTER',
+  'ALTER TABLE',
+  'ALTER VIEW',
   'TRUNCATE',
 ] as const;
+/** What it looks at beside them: what earlier instances still run, disks, parts, and whatever else is fed with its rows. */
+const RIGHTS_ELSEWHERE = [
+  'SELECT ON system.processes',
+  'SELECT ON system.disks',
+  'SELECT ON system.parts',
+  'SELECT ON system.parts_columns',
+  'SELECT ON system.detached_parts',
+  'SHOW TABLES ON *.*',
+  'SHOW COLUMNS ON *.*',
+] as const;
+const ROLE_FILE = 'clickhouse/roles/writer.sql has all of them';
 /** Less than this is little, whatever the source's size. */
 const FREE_BYTES_MIN = 5 * 1024 ** 3;
 const GIB = 1024 ** 3;
@@ -108,7 +120,8 @@ async function checkRights(
     const title = `rights on ${database}`;
     const wanted = there.has(database) ? RIGHTS : (['CREATE DATABASE', ...RIGHTS] as const);
     const missing: string[] = [];
-    for (const right of wanted) if (!(await isGranted(server, right, database))) missing.push(right);
+    for (const right of wanted)
+      if (!(await isGranted(server, `${right} on ${quoteName(database)}.*`))) missing.push(right);
     const state = there.has(database) ? 'exists' : 'will be created';
     findings.push(
       missing.length === 0
@@ -116,16 +129,26 @@ async function checkRights(
         : refused(
             title,
             `missing: ${missing.join(', ')}`,
-            `grant ${missing.join(', ')} on ${quoteName(database)}.* to the user of sink.url`,
+            `grant ${missing.join(', ')} on ${quoteName(database)}.* to the user of sink.url; ${ROLE_FILE}`,
           ),
     );
   }
+  const missing: string[] = [];
+  for (const right of RIGHTS_ELSEWHERE) if (!(await isGranted(server, right))) missing.push(right);
+  findings.push(
+    missing.length === 0
+      ? passed('rights elsewhere', 'all')
+      : refused(
+          'rights elsewhere',
+          `missing: ${missing.join(', ')}`,
+          `grant ${missing.join(', ')} to the user of sink.url; ${ROLE_FILE}`,
+        ),
+  );
   return findings;
 }
 
-async function isGranted(server: Server, right: string, database: string): Promise<boolean> {
-  const query = `check grant ${right} on ${quoteName(database)}.*`;
-  return (await server.text(query, 'asking for its rights')) === '1';
+async function isGranted(server: Server, right: string): Promise<boolean> {
+  return (await server.text(`check grant ${right}`, 'asking for its rights')) === '1';
 }
 
 /** Names that something else has already: Walhouse would drop or replace it. */
