@@ -28,7 +28,7 @@ import { listenAddress, unprotected, type Config } from './config.js';
 import { maskerOf } from './masking.js';
 import { readPages } from './domain.js';
 import { configuredMarts, RISK_TABLES, riskReader } from './payments-marts.js';
-import { examine, refuseFixed } from './reconfigure.js';
+import { examine, refuseFixed, withoutKeys } from './reconfigure.js';
 import { version } from './version.js';
 
 /** A batch goes at the latest when it holds this much; the next fills meanwhile. */
@@ -156,7 +156,6 @@ export async function startService(
   const running = replicator === null ? untilAborted(reading.signal) : replicator.run();
   const finished = running.finally(async () => {
     await server.close();
-  };
     await background?.close();
     await watch.close();
     await stored.close();
