@@ -80,6 +80,7 @@ describe('walhouse init', () => {
     expect(text).toMatch(
       /key \(id\); replica identity DEFAULT\n(.*\n)*? {2}# .*column: created_at, keep: 2 years}} \(or by day\)\n.*ALTER TABLE public\.plain REPLICA IDENTITY FULL;\n {2}public\.plain: \{\}/,
     );
+    expect(text).toContain('# Personal, by their names; to copy hashes alone: {mask: ["address"]}');
     expect(text).toMatch(/child inherit from it/);
     expect(text).toContain('${SOURCE_URL}');
     expect(text).not.toContain(odd.databases.postgresUrl);

@@ -34,6 +34,7 @@ export function configText(source: ExaminedSource): string {
     'tables:',
     ...source.tables.flatMap((table) => ['', ...tableLines(table)]),
     '',
+    '# masking: { key: ${WALHOUSE_MASK_KEY} } # for mask: 32 characters at least (openssl rand -hex 32), from the environment',
     '# marts: [] # folders under clickhouse/ to keep over these tables',
     '# verify: { every: 1h } # compare both sides in the background; walhouse status and /metrics show the result',
     '',
@@ -50,6 +51,7 @@ function explanation(): string[] {
     '#   history: true # every change also goes to the audit database',
     '#   exclude: [note] # columns that are not copied; or only: [id, amount], the columns that are',
     `#   where: "country = 'DE'" # rows that are copied; needs FULL too where it reads more than the key`,
+    '#   mask: [email] # columns of which only a keyed hash is copied; the same value has the same hash everywhere. Needs masking.key below',
     '# Retention and history need the whole old row of every change, so the table must have REPLICA IDENTITY FULL. Without them, the',
     '# replica identity that is there (DEFAULT: the primary key) is enough.',
   ];
@@ -80,6 +82,10 @@ function tableLines(examined: ExaminedTable): string[] {
   }
   if (examined.texts.length > 0)
     lines.push(`Arrive as Postgres's own text: ${oneLine(examined.texts.join(', '))}`);
+  if (examined.personal.length > 0) {
+    const names = examined.personal.map(yamlScalar).join(', ');
+    lines.push(`Personal, by their names; to copy hashes alone: {mask: [${names}]}`);
+  }
   const [first, ...others] = examined.dates;
   if (first !== undefined) {
     const more = others.length === 0 ? '' : ` (or by ${oneLine(others.join(', '))})`;

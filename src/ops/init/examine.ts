@@ -18,6 +18,8 @@ export interface ExaminedTable {
   readonly reason: { readonly what: string; readonly fix: string } | null;
   /** Names of columns by which it could be kept for a limited time. */
   readonly dates: readonly string[];
+  /** Names of columns that, by these names, tell who somebody is. */
+  readonly personal: readonly string[];
   /** Columns that arrive as Postgres's own text although they are no text: `tags text[]`. */
   readonly texts: readonly string[];
 }
@@ -104,6 +106,7 @@ async function examineTables(client: ClientBase, tables: readonly SourceTable[])
       relation,
       reason,
       dates: relation === null ? [] : datesOf(relation),
+      personal: relation === null ? [] : personalOf(relation),
       texts: relation === null ? [] : textsOf(relation),
     };
   });
@@ -143,6 +146,16 @@ function reasonAgainst(
 function datesOf(relation: Relation): string[] {
   return relation.columns
     .filter(({ type }) => type.kind === 'base' && ['date', 'timestamp', 'timestamptz'].includes(type.name))
+    .map(({ name }) => name);
+}
+
+const PERSONAL =
+  /(^|_)(e_?mail|phone|mobile|iban|ssn|passport|birth_?date|date_of_birth|(first|last|full|sur)_?name|address|street|ip)(_|$)/i;
+
+/** Columns of the key cannot be masked. */
+function personalOf({ columns, key }: Relation): string[] {
+  return columns
+    .filter(({ name }, index) => PERSONAL.test(name) && !key.includes(index))
     .map(({ name }) => name);
 }
 
