@@ -5,7 +5,7 @@ import { routePath } from 'hono/route';
 import { Registry } from 'prom-client';
 import { loadDashboard } from '../ops/dashboard.js';
 import { addStandingMetrics } from '../ops/metrics/standing.js';
-import type { StatusDocument } from '../ops/status.js';
+import type { StandingSample, StatusDocument } from '../ops/status.js';
 import type { Log } from '../pipeline/log.js';
 import { COALESCE_LIMITS, Coalescer, type CoalesceLimits } from './coalesce.js';
 import { addressOf, requestIdOf, type ApiEnv } from './context.js';
@@ -15,10 +15,13 @@ import type { ApiKey } from './keys.js';
 import { ApiMetrics } from './metrics.js';
 import type { Positions } from './positions.js';
 import type { RateLimit } from './rate-limit.js';
-import type { RiskReader } from './risk.js';
+import type { PaymentsReader, RiskReader } from './risk.js';
 import { addDomainRoutes, type Pictures } from './routes-domains.js';
-import { addOpsRoutes, type Control } from './routes-ops.js';
+import { addOpsRoutes, type RetentionStanding } from './routes-ops.js';
+import { addOrderRoutes, type Control } from './routes-orders.js';
+import { addPageRoutes } from './routes-pages.js';
 import { addRiskRoutes } from './routes-risk.js';
+import { SECURITY_HEADERS, USUAL_HEADERS } from './security-headers.js';
 import { microsFromMs } from './timestamp.js';
 
 export interface ApiLimits {
@@ -34,12 +37,17 @@ export const API_LIMITS: ApiLimits = {
 
 export interface ApiOptions {
   readonly risk: RiskReader;
+  /** Without it single payments cannot be asked for. */
+  readonly payments?: PaymentsReader;
   /** The windows that may be asked for, in milliseconds; the seven days alone when left out. */
   readonly windowsMs?: readonly number[];
   readonly positions: Positions;
   /** What the domains' pages show; none when left out. */
   readonly pictures?: Pictures;
   readonly status: () => StatusDocument | Promise<StatusDocument>;
+  /** How replication stood in the last hour. */
+  readonly history?: () => readonly StandingSample[];
+  readonly retention?: () => Promise<RetentionStanding>;
   /** Without it what it does is refused. */
   readonly control?: Control;
   /** None: everybody may do everything, which is for a service on loopback only. */
@@ -55,22 +63,21 @@ export interface ApiOptions {
 const DESCRIPTION = `Exact numbers at a stated position of the source's write-ahead log. Money is decimal text and
 64-bit ids are text. Every error is an RFC 9457 problem document with a \`fix\`.`;
 
-const SECURITY_HEADERS: readonly (readonly [string, string])[] = [
-  ['x-content-type-options', 'nosniff'],
-  ['referrer-policy', 'no-referrer'],
-  ['cross-origin-resource-policy', 'same-origin'],
-];
-const NO_CONTENT_POLICY = "default-src 'none'; frame-ancestors 'none'";
-
 const refused = (): never => {
   throw new Error('this instance does not replicate');
 };
+const refusedLater = (): Promise<never> => Promise.reject(new Error('this instance does not replicate'));
 const NO_CONTROL: Control = {
-  resync: () => Promise.reject(new Error('this instance does not replicate')),
-  resyncAll: () => Promise.reject(new Error('this instance does not replicate')),
-  repair: () => Promise.reject(new Error('this instance does not replicate')),
-  pause: () => Promise.reject(new Error('this instance does not replicate')),
+  resync: refusedLater,
+  resyncAll: refusedLater,
+  repair: refusedLater,
+  verify: refused,
+  pause: refusedLater,
   resume: refused,
+};
+
+const NO_PAYMENTS: PaymentsReader = {
+  lastPayments: () => Promise.reject(new Error('there are no payments')),
 };
 
 const NO_PICTURES: Pictures = {
@@ -100,6 +107,7 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
   app.onError(answerFailure(log));
   addRiskRoutes(app, {
     coalescer,
+    payments: options.payments ?? NO_PAYMENTS,
     positions,
     guard,
     now,
@@ -111,9 +119,11 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     positions,
     guard,
     registry: metrics.registry,
-    dashboard: loadDashboard(),
-    control: options.control ?? NO_CONTROL,
+    history: options.history ?? (() => []),
+    retention: options.retention ?? (() => Promise.resolve({ tables: {}, last_purge: null })),
   });
+  addOrderRoutes(app, { guard, control: options.control ?? NO_CONTROL });
+  const pages = addPageRoutes(app, { guard, dashboard: loadDashboard() });
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer' });
   const document = app.getOpenAPI31Document({
@@ -126,13 +136,7 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     definition.type === 'route' ? [definition.route] : [],
   );
   app.notFound(
-    answerUnknown([
-      ...documented,
-      ...['/', '/domains/:name', '/assets/chart.js', '/openapi.json'].map((path) => ({
-        method: 'get',
-        path,
-      })),
-    ]),
+    answerUnknown([...documented, ...[...pages, '/openapi.json'].map((path) => ({ method: 'get', path }))]),
   );
   return app;
 }
@@ -152,9 +156,9 @@ function everyRequest(log: Log, metrics: ApiMetrics) {
     await next();
 
     const { headers } = context.res;
-    for (const [name, value] of SECURITY_HEADERS) headers.set(name, value);
-    if (!headers.has('content-security-policy')) headers.set('content-security-policy', NO_CONTENT_POLICY);
-    if (!headers.has('cache-control')) headers.set('cache-control', 'no-store');
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) headers.set(name, value);
+    for (const [name, value] of Object.entries(USUAL_HEADERS))
+      if (!headers.has(name)) headers.set(name, value);
     headers.set('x-request-id', requestId);
 
     const ms = performance.now() - startedMs;

@@ -6,9 +6,14 @@ import { Problem } from './problem.js';
 import {
   BASELINE_WINDOWS,
   reachUs,
+  riskQuestion,
+  WINDOW_US,
   type Baseline,
+  type LastPayments,
   type MerchantNumbers,
   type MethodNumbers,
+  type Payment,
+  type PaymentsReader,
   type RiskCost,
   type RiskQuestion,
   type RiskReader,
@@ -43,6 +48,7 @@ export interface RiskQueries {
   readonly numbers: string;
   readonly byMethod: string;
   readonly peers: string;
+  readonly last: string;
 }
 
 export const HORIZON_MS = 8 * 24 * 3600 * 1000;
@@ -71,6 +77,13 @@ interface Row {
   readonly total_amount: string;
 }
 type MethodRow = Row & { readonly method: string | null };
+interface PaymentRow {
+  readonly payment_id: string;
+  readonly payment_date: string;
+  readonly amount: string;
+  readonly method: string | null;
+  readonly is_rejected: number;
+}
 type PeersRow = Row & { readonly merchants: string };
 
 /** One position, and how to ask at it. */
@@ -81,7 +94,7 @@ interface Asking {
 }
 
 /** The risk question, asked of ClickHouse: one query at one position, with every value bound. */
-export class ClickHouseRisk implements RiskReader {
+export class ClickHouseRisk implements RiskReader, PaymentsReader {
   readonly #options: ClickHouseRiskOptions;
   readonly #now: () => number;
   readonly #deadlineMs: Readonly<Record<RiskCost, number>>;
@@ -100,29 +113,54 @@ export class ClickHouseRisk implements RiskReader {
   }
 
   async read(ids: readonly bigint[], question: RiskQuestion, signal: AbortSignal): Promise<RiskResult> {
-    const { positions } = this.#options;
     this.#refuseUnkept((question.to ?? microsFromMs(this.#now())) - reachUs(question));
     const cost = this.cost(question);
-    if (cost === 'landing')
-      return positions.hold((applied) => this.#ask(ids, question, applied, cost, signal), signal);
+    return this.#atOnePosition(cost, signal, (applied) => this.#ask(ids, question, applied, cost, signal));
+  }
+
+  async lastPayments(id: bigint, last: number, signal: AbortSignal): Promise<LastPayments> {
+    const cost = this.cost(riskQuestion(null));
+    return this.#atOnePosition(cost, signal, async (applied) => {
+      const takenAtMs = this.#now();
+      const window = windowUntil(newestEnd(takenAtMs, applied), WINDOW_US);
+      const asking: Asking = { applied, cost, signal };
+      const known = await this.#numbers([id], window, asking);
+      if (!known.has(id)) return { applied, takenAtMs, window, payments: null };
+      const more = { ids: [id], every: false, last };
+      const rows = await this.#rows<PaymentRow>(this.#options.queries.last, window, asking, more);
+      return { applied, takenAtMs, window, payments: rows.map(paymentOf) };
+    });
+  }
+
+  /** What is asked of landing is asked while nothing is stored, since that keeps no older versions. */
+  async #atOnePosition<T>(
+    cost: RiskCost,
+    signal: AbortSignal,
+    ask: (applied: AppliedPosition) => Promise<T>,
+  ): Promise<T> {
+    const { positions } = this.#options;
+    const now = async (applied: AppliedPosition | null): Promise<T> => {
+      if (applied === null) throw unavailable(positions);
+      refuseLate(applied);
+      return ask(applied);
+    };
+    if (cost === 'landing') return positions.hold(now, signal);
     try {
-      return await this.#ask(ids, question, positions.applied(), cost, signal);
+      return await now(positions.applied());
     } catch (error) {
       // A kept-alive connection that the server had closed meanwhile costs one more try, not an answer.
       if (signal.aborted || !(error instanceof Problem) || !isBrokenConnection(error.cause)) throw error;
-      return this.#ask(ids, question, positions.applied(), cost, signal);
+      return now(positions.applied());
     }
   }
 
   async #ask(
     ids: readonly bigint[],
     question: RiskQuestion,
-    applied: AppliedPosition | null,
+    applied: AppliedPosition,
     cost: RiskCost,
     signal: AbortSignal,
   ): Promise<RiskResult> {
-    if (applied === null) throw unavailable(this.#options.positions);
-    refuseLate(applied);
     const takenAtMs = this.#now();
     const asking: Asking = { applied, cost, signal };
     const { windowUs } = question;
@@ -283,6 +321,16 @@ function zerosLike(amount: string): MerchantNumbers {
   const places = amount.split('.')[1]?.length ?? 0;
   const zero = places === 0 ? '0' : `0.${'0'.repeat(places)}`;
   return { rejectedCount: 0, rejectedAmount: zero, totalCount: 0, totalAmount: zero };
+}
+
+function paymentOf(row: PaymentRow): Payment {
+  return {
+    paymentId: row.payment_id,
+    paymentDate: row.payment_date,
+    amount: row.amount,
+    method: row.method,
+    rejected: row.is_rejected === 1,
+  };
 }
 
 function numbersOf(row: Row): MerchantNumbers {

@@ -35,6 +35,24 @@ export interface MethodNumbers extends MerchantNumbers {
   readonly method: string | null;
 }
 
+export interface Payment {
+  readonly paymentId: string;
+  /** RFC 3339. */
+  readonly paymentDate: string;
+  readonly amount: string;
+  readonly method: string | null;
+  readonly rejected: boolean;
+}
+
+/** As of one position; null payments where there is no such merchant. */
+export interface LastPayments {
+  readonly applied: AppliedPosition;
+  readonly takenAtMs: number;
+  readonly window: RiskWindow;
+  /** The latest first. */
+  readonly payments: readonly Payment[] | null;
+}
+
 /** What a merchant's numbers may be set beside. */
 export interface Baseline {
   /** The same merchant in the windows before, the latest first; each ends where the one after it begins. */
@@ -81,6 +99,11 @@ export type RiskCost = 'mart' | 'pass' | 'landing';
 export interface RiskReader {
   read(ids: readonly bigint[], question: RiskQuestion, signal: AbortSignal): Promise<RiskResult>;
   cost(question: RiskQuestion): RiskCost;
+}
+
+export interface PaymentsReader {
+  /** The latest payments of the last seven days, at most `last` of them; rejects as `RiskReader.read` does. */
+  lastPayments(id: bigint, last: number, signal: AbortSignal): Promise<LastPayments>;
 }
 
 /** The usual window's length: 168 hours, whatever the calendar says. */

@@ -1,45 +1,36 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
-import { bodyLimit } from 'hono/body-limit';
 import type { Registry } from 'prom-client';
-import type { Dashboard } from '../ops/dashboard.js';
-import type { StatusDocument } from '../ops/status.js';
-import { sleep } from '../pipeline/backoff.js';
-import { WalhouseError } from '../pipeline/errors.js';
-import { formatLsn } from '../pipeline/lsn.js';
-import { REPAIR_KEYS_MAX, type RepairReport } from '../pipeline/repairs.js';
+import type { LastPurge } from '../ops/reports/last-purge.js';
+import { SAMPLE_MS } from '../ops/standing-history.js';
+import type { StandingSample, StatusDocument } from '../ops/status.js';
+import { sinkProblem } from './clickhouse-failure.js';
 import type { ApiEnv } from './context.js';
 import { waitUntilApplied } from './freshness.js';
 import type { Guard } from './guard.js';
 import type { Positions } from './positions.js';
-import { Problem } from './problem.js';
 import { problems } from './responses.js';
-import { Accepted, Health, RepairedRows, RepairKeys, ReplicationQuery, Status } from './schemas.js';
+import { Health, ReplicationQuery, Retention, StandingHistory, Status } from './schemas.js';
 
 export interface OpsRoutesOptions {
   readonly status: () => StatusDocument | Promise<StatusDocument>;
   readonly positions: Positions;
   readonly guard: Guard;
   readonly registry: Registry;
-  readonly dashboard: Dashboard;
-  readonly control: Control;
+  readonly history: () => readonly StandingSample[];
+  readonly retention: () => Promise<RetentionStanding>;
 }
 
-/** What an operator may have the service do. */
-export interface Control {
-  /** False when the table is not configured. Resolves when it is remembered; the work goes on behind. */
-  resync(table: string): Promise<boolean>;
-  resyncAll(): Promise<void>;
-  /** Stores the source's rows of these keys anew; null when the table is not configured. Rejects with a WalhouseError. */
-  repair(table: string, keys: readonly (readonly string[])[]): Promise<RepairReport | null>;
-  pause(): Promise<void>;
-  resume(): void;
+/** What is kept for how long, and what was removed last. */
+export interface RetentionStanding {
+  readonly tables: Readonly<Record<string, { readonly column: string; readonly keep: string }>>;
+  readonly last_purge: LastPurge | null;
 }
 
 const JSON_HEALTH = { 'application/json': { schema: Health } };
 
-/** `GET /v1/replication`, health, readiness, metrics and the dashboard's pages. */
+/** `GET /v1/replication`, how it stood in the last hour, retention, health, readiness and metrics. */
 export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions): void {
-  const { guard, positions, registry, dashboard, control } = options;
+  const { guard, positions, registry } = options;
 
   const replication = createRoute({
     method: 'get',
@@ -62,68 +53,38 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
     return context.json(await options.status(), 200);
   });
 
-  const accepted = {
-    202: {
-      description: 'It has begun; GET /v1/replication shows how far it is.',
-      content: { 'application/json': { schema: Accepted } },
+  const history = createRoute({
+    method: 'get',
+    path: '/v1/replication/history',
+    operationId: 'replicationHistory',
+    summary: 'How replication stood in the last hour',
+    security: [{ key: ['ops:read'] }],
+    middleware: [guard.scope('ops:read')] as const,
+    responses: {
+      200: { description: 'Samples.', content: { 'application/json': { schema: StandingHistory } } },
+      ...problems(401, 403, 429),
     },
-    ...problems(400, 401, 403, 404, 409, 429, 503),
-  };
-  const resyncTable = createRoute({
-    method: 'post',
-    path: '/v1/tables/{id}/resync',
-    operationId: 'resyncTable',
-    summary: 'Snapshots a table again, beside what people read',
-    request: { params: z.object({ id: z.string().min(1).max(200) }) },
-    responses: accepted,
-    security: [{ key: ['ops:write'] }],
-    middleware: [guard.scope('ops:write')] as const,
   });
-  app.openapi(resyncTable, async (context) => {
-    const { id } = context.req.valid('param');
-    if (!(await control.resync(id))) throw unknownTable(id);
-    return context.json({ accepted: true as const }, 202);
+  app.openapi(history, (context) =>
+    context.json({ every_ms: SAMPLE_MS, samples: [...options.history()] }, 200),
+  );
+
+  const retention = createRoute({
+    method: 'get',
+    path: '/v1/retention',
+    operationId: 'retention',
+    summary: 'What is kept for how long, and what was removed last',
+    security: [{ key: ['ops:read'] }],
+    middleware: [guard.scope('ops:read')] as const,
+    responses: {
+      200: {
+        description: 'Retention as configured.',
+        content: { 'application/json': { schema: Retention } },
+      },
+      ...problems(401, 403, 429, 503),
+    },
   });
-  addRepairRoute(app, options);
-  const resyncAll = createRoute({
-    method: 'post',
-    path: '/v1/resync',
-    operationId: 'resyncAll',
-    summary: 'Snapshots every table again; after a lost slot it begins again with everything',
-    responses: accepted,
-    security: [{ key: ['ops:write'] }],
-    middleware: [guard.scope('ops:write')] as const,
-  });
-  app.openapi(resyncAll, async (context) => {
-    await control.resyncAll();
-    return context.json({ accepted: true as const }, 202);
-  });
-  for (const verb of ['pause', 'resume'] as const) {
-    const route = createRoute({
-      method: 'post',
-      path: `/v1/${verb}`,
-      operationId: verb,
-      summary: verb === 'pause' ? 'Stops reading; the slot stays' : 'Goes on after a pause',
-      responses: accepted,
-      security: [{ key: ['ops:write'] }],
-      middleware: [guard.scope('ops:write')] as const,
-    });
-    app.openapi(route, async (context) => {
-      try {
-        await control[verb]();
-      } catch (error) {
-        if (error instanceof Problem) throw error;
-        throw new Problem({
-          status: 409,
-          kind: 'not_now',
-          title: 'Not in this state',
-          detail: error instanceof Error ? error.message : String(error),
-          fix: 'look at the state in GET /v1/replication',
-        });
-      }
-      return context.json({ accepted: true as const }, 202);
-    });
-  }
+  app.openapi(retention, async (context) => context.json(await retentionOf(options), 200));
 
   // Health and readiness need no key, so they tell no more than a probe needs. Life is apart from health: whoever restarts what
   // does not live would, by health, restart all tables again and again for the sake of one that waits for a person.
@@ -195,124 +156,12 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
   app.openapi(metrics, async (context) => {
     return context.text(await registry.metrics(), 200, { 'content-type': registry.contentType });
   });
-
-  for (const [path, page] of [
-    ['/', dashboard.overview],
-    ['/domains/:name', dashboard.domain],
-  ] as const)
-    app.get(path, guard.open(), (context) =>
-      context.body(page.html, 200, {
-        'content-type': 'text/html; charset=utf-8',
-        'content-security-policy': page.contentSecurityPolicy,
-      }),
-    );
-  app.get('/assets/chart.js', guard.open(), (context) =>
-    context.body(dashboard.chartLibrary, 200, {
-      'content-type': 'text/javascript; charset=utf-8',
-      'cache-control': 'max-age=3600',
-    }),
-  );
 }
 
-/** How long a repair is waited for; it goes on behind, and the next one waits for it. */
-const REPAIR_MS = 45_000;
-const REPAIR_BODY_MAX_BYTES = 8 * 1024 * 1024;
-
-function addRepairRoute(app: OpenAPIHono<ApiEnv>, { guard, control }: OpsRoutesOptions): void {
-  const repair = createRoute({
-    method: 'post',
-    path: '/v1/tables/{id}/repair',
-    operationId: 'repairTable',
-    summary: `Stores the source's rows of up to ${REPAIR_KEYS_MAX} keys anew, marts included`,
-    description:
-      'What ClickHouse has under these keys and the source has not is hidden. It may be asked for again at any time. `walhouse verify --repair` finds the keys.',
-    security: [{ key: ['ops:write'] }],
-    middleware: [
-      guard.scope('ops:write'),
-      bodyLimit({
-        maxSize: REPAIR_BODY_MAX_BYTES,
-        onError: () => {
-          throw repairTooLarge(`A body may have ${REPAIR_BODY_MAX_BYTES} bytes.`);
-        },
-      }),
-    ] as const,
-    request: {
-      params: z.object({ id: z.string().min(1).max(200) }),
-      body: { required: true, content: { 'application/json': { schema: RepairKeys } } },
-    },
-    responses: {
-      200: {
-        description: 'The rows are stored.',
-        content: { 'application/json': { schema: RepairedRows } },
-      },
-      ...problems(400, 401, 403, 404, 413, 415, 429, 503),
-    },
-  });
-  app.openapi(repair, async (context) => {
-    const { id } = context.req.valid('param');
-    const { keys } = context.req.valid('json');
-    const done = await repaired(control, id, keys);
-    if (done === null) throw unknownTable(id);
-    const { position, ...counts } = done;
-    return context.json({ position: formatLsn(position), ...counts }, 200);
-  });
-}
-
-async function repaired(
-  control: Control,
-  id: string,
-  keys: readonly (readonly string[])[],
-): Promise<RepairReport | null> {
-  const patience = new AbortController();
-  const work = control.repair(id, keys);
-  // Whoever waited for it may have gone.
-  work.catch(() => undefined);
+async function retentionOf({ retention }: OpsRoutesOptions): Promise<RetentionStanding> {
   try {
-    const done = await Promise.race([work, sleep(REPAIR_MS, patience.signal).then(() => 'late' as const)]);
-    if (done !== 'late') return done;
+    return await retention();
   } catch (error) {
-    if (!(error instanceof WalhouseError)) throw error;
-    if (error.kind === 'repair_too_large') throw repairTooLarge(error.what);
-    const rejected = error.kind === 'source_rejected';
-    throw new Problem({
-      status: rejected ? 400 : 503,
-      kind: error.kind,
-      title: 'The rows were not repaired.',
-      detail: `${error.what} ${error.why}`,
-      fix: error.fix,
-      ...(rejected ? {} : { retryAfterMs: 1_000 }),
-      cause: error,
-    });
-  } finally {
-    patience.abort();
+    throw sinkProblem(error);
   }
-  throw new Problem({
-    status: 503,
-    kind: 'repair_interrupted',
-    title: 'The rows were not repaired.',
-    detail:
-      'It takes longer than a request may: a snapshot waits for every transaction that is open in the source.',
-    fix: 'ask again; end transactions that have been open for long (pg_stat_activity)',
-    retryAfterMs: 1_000,
-  });
-}
-
-function repairTooLarge(detail: string): Problem {
-  return new Problem({
-    status: 413,
-    kind: 'repair_too_large',
-    title: 'The rows are too large to be repaired at once.',
-    detail,
-    fix: 'name fewer keys in one request',
-  });
-}
-
-function unknownTable(id: string): Problem {
-  return new Problem({
-    status: 404,
-    kind: 'table_unknown',
-    title: 'No such table',
-    detail: `${id} is not among the configured tables.`,
-    fix: 'name it as walhouse.yaml does: schema.table; GET /v1/replication lists them',
-  });
 }

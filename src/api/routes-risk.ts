@@ -1,4 +1,4 @@
-import { createRoute, type OpenAPIHono } from '@hono/zod-openapi';
+import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { bodyLimit } from 'hono/body-limit';
 import { formatLsn, type Lsn } from '../pipeline/lsn.js';
 import type { Coalescer } from './coalesce.js';
@@ -14,22 +14,34 @@ import {
   WINDOW_US,
   type Baseline,
   type MerchantNumbers,
+  type PaymentsReader,
   type RiskQuestion,
   type RiskResult,
   type RiskWindow,
 } from './risk.js';
 import { shareOf } from './share.js';
-import { MerchantList, MerchantParams, MerchantRisk, MerchantsRisk, RiskQuery } from './schemas.js';
+import {
+  MerchantList,
+  MerchantParams,
+  MerchantPayments,
+  MerchantRisk,
+  MerchantsRisk,
+  RiskQuery,
+  upTo,
+} from './schemas.js';
 import { formatTimestamp, microsFromMs, type Micros } from './timestamp.js';
 
 export interface RiskRoutesOptions {
   readonly coalescer: Coalescer;
+  readonly payments: PaymentsReader;
   readonly positions: Positions;
   readonly guard: Guard;
   readonly now: () => number;
   /** Lengths of the windows that may be asked for; the seven days always may. */
   readonly windows: readonly Micros[];
 }
+
+type Answered = Pick<RiskResult, 'applied' | 'takenAtMs' | 'window'>;
 
 interface Asked {
   readonly at?: Micros | undefined;
@@ -43,7 +55,7 @@ interface Asked {
 
 const SECURITY = [{ key: ['risk:read'] }];
 
-/** `GET /v1/merchants/{id}/risk` and `POST /v1/merchants/risk`. */
+/** `GET /v1/merchants/{id}/risk`, `POST /v1/merchants/risk` and `GET /v1/merchants/{id}/payments`. */
 export function addRiskRoutes(app: OpenAPIHono<ApiEnv>, options: RiskRoutesOptions): void {
   const { guard } = options;
 
@@ -104,6 +116,54 @@ export function addRiskRoutes(app: OpenAPIHono<ApiEnv>, options: RiskRoutesOptio
     });
     return context.json({ ...shared, merchants }, 200);
   });
+  addPaymentsRoute(app, options);
+}
+
+const LAST_MAX = 100;
+const LAST_DEFAULT = 20;
+
+/** `GET /v1/merchants/{id}/payments`. */
+function addPaymentsRoute(
+  app: OpenAPIHono<ApiEnv>,
+  { guard, payments: reader, now }: RiskRoutesOptions,
+): void {
+  const route = createRoute({
+    method: 'get',
+    path: '/v1/merchants/{id}/payments',
+    operationId: 'merchantPayments',
+    summary: 'The latest payments of one merchant in the last seven days',
+    security: SECURITY,
+    middleware: [guard.scope('risk:read')] as const,
+    request: { params: MerchantParams, query: z.strictObject({ limit: upTo(LAST_MAX, LAST_DEFAULT) }) },
+    responses: {
+      200: {
+        description: 'The payments, the latest first.',
+        content: { 'application/json': { schema: MerchantPayments } },
+      },
+      ...problems(400, 401, 403, 404, 429, 503),
+    },
+  });
+  app.openapi(route, async (context) => {
+    const { id } = context.req.valid('param');
+    const last = context.req.valid('query').limit ?? LAST_DEFAULT;
+    const found = await reader.lastPayments(id, last, callerSignal(context));
+    const { payments } = found;
+    if (payments === null) throw unknownMerchant(found);
+    return context.json(
+      {
+        merchant_id: id.toString(),
+        ...sharedPart(found, lagAt(now(), found)),
+        payments: payments.map((payment) => ({
+          payment_id: payment.paymentId,
+          payment_date: payment.paymentDate,
+          amount: payment.amount,
+          method: payment.method,
+          rejected: payment.rejected,
+        })),
+      },
+      200,
+    );
+  });
 }
 
 /** Asks once everything the caller wants of freshness is so, and checks again that it was. */
@@ -132,13 +192,17 @@ async function answer(
     throw behind(query.min_lsn, result.applied, query.wait_ms ?? 0);
   }
   // What was fresh when it was read has aged while ClickHouse worked.
-  const before = result.applied.lagMs;
-  const lagMs = before === null ? null : Math.max(0, Math.round(before + now() - result.takenAtMs));
+  const lagMs = lagAt(now(), result);
   refuseOlder(lagMs, query.max_lag_ms);
   return { result, shared: sharedPart(result, lagMs) };
 }
 
-function sharedPart({ window, applied }: RiskResult, lagMs: number | null) {
+/** null where the lag was never known. */
+function lagAt(nowMs: number, { applied: { lagMs }, takenAtMs }: Answered): number | null {
+  return lagMs === null ? null : Math.max(0, Math.round(lagMs + nowMs - takenAtMs));
+}
+
+function sharedPart({ window, applied }: Answered, lagMs: number | null) {
   return {
     window: windowOf(window),
     as_of: {
@@ -223,7 +287,7 @@ function formatWindow(us: Micros): string {
   return hours % 24n === 0n ? `${hours / 24n}d` : `${hours}h`;
 }
 
-function unknownMerchant({ applied }: RiskResult): Problem {
+function unknownMerchant({ applied }: Answered): Problem {
   return new Problem({
     status: 404,
     kind: 'merchant_unknown',

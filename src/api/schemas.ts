@@ -66,6 +66,12 @@ const waitMs = parsed<number>(whole(WAIT_MS_MAX), `must be a whole number from 0
     example: 500,
   });
 
+/** A whole number from 1 to `max`. */
+export const upTo = (max: number, otherwise: number) =>
+  parsed<number>((text) => whole(max)(text) || null, `must be a whole number from 1 to ${max}`)
+    .optional()
+    .openapi({ type: 'integer', minimum: 1, maximum: max, default: otherwise });
+
 const maxLagMs = parsed<number>(whole(Number.MAX_SAFE_INTEGER), 'must be a whole number of milliseconds')
   .optional()
   .openapi({
@@ -253,12 +259,13 @@ const TableStatus = z
         verdict: z.enum(VERIFY_VERDICTS),
         differences: z.number().int().nullable(),
         complete: z.boolean(),
+        pending: z.boolean(),
         error: ErrorParts.nullable(),
       })
       .nullable()
       .openapi({
         description:
-          'What the comparison in the background found last of the table and the marts that it feeds; null while it is not configured.',
+          'What the comparison in the background found last of the table and the marts that it feeds; null before the first one. `pending`: one was asked for, or goes on.',
       }),
   })
   .openapi('TableStatus');
@@ -268,11 +275,12 @@ const SlotStatus = z
     held_bytes: z.number().int(),
     headroom_bytes: z.number().int().nullable(),
     wal_status: z.string(),
+    seconds_left: z.number().int().nullable(),
     warning: ErrorParts.nullable(),
   })
   .openapi('SlotStatus', {
     description:
-      'WAL that Postgres keeps for the replication slot, and how much more there may be before it is in danger (null: no limit).',
+      'WAL that Postgres keeps for the replication slot, and how much more there may be before it is in danger (null: no limit); `seconds_left` until then, if it goes on growing as in the last ten minutes.',
   });
 
 const InstanceState = z.enum([...STATES, 'api_only']);
@@ -280,6 +288,7 @@ const InstanceState = z.enum([...STATES, 'api_only']);
 export const Status = z
   .object({
     state: InstanceState,
+    since: timestamp.openapi({ description: 'When that state began, as far as this process has seen.' }),
     writer: z.string().nullable().openapi({
       example: 'db1:4711 http://127.0.0.1:8080',
       description: 'The instance that writes, or did so last: host, process and address of its API.',
@@ -295,6 +304,61 @@ export const Status = z
     retry_at: timestamp.nullable(),
   })
   .openapi('Status') satisfies z.ZodType<StatusDocument>;
+
+export const StandingHistory = z
+  .object({
+    every_ms: z.number().int(),
+    samples: z
+      .array(
+        z.object({
+          at: timestamp,
+          lag_ms: z.number().int().nullable(),
+          lag_bytes: z.number().int().nullable(),
+          rows_applied: z.number().int(),
+          slot_held_bytes: z.number().int().nullable(),
+        }),
+      )
+      .openapi({ description: 'The oldest first; those of the last hour, or since the process began.' }),
+  })
+  .openapi('StandingHistory');
+
+export const Retention = z
+  .object({
+    tables: z.record(z.string(), z.object({ column: z.string(), keep: z.string() })).openapi({
+      description: 'Those that have a retention.',
+      example: { 'public.payments': { column: 'payment_date', keep: '2 years' } },
+    }),
+    last_purge: z
+      .object({
+        report: z.number().int(),
+        at: timestamp,
+        proven: z.boolean(),
+        versions: z.number().int(),
+      })
+      .nullable()
+      .openapi({
+        description:
+          'What `walhouse retention` did last; null where it never ran. What is past its retention is invisible at once, and ClickHouse removes it by itself within a day.',
+      }),
+  })
+  .openapi('Retention');
+
+export const MerchantPayments = z
+  .object({
+    merchant_id: z.string().openapi({ example: '42' }),
+    window: Window,
+    payments: z.array(
+      z.object({
+        payment_id: z.string().openapi({ example: '977' }),
+        payment_date: timestamp,
+        amount: moneyText,
+        method: z.string().nullable(),
+        rejected: z.boolean(),
+      }),
+    ),
+    as_of: AsOf,
+  })
+  .openapi('MerchantPayments');
 
 export const Accepted = z.object({ accepted: z.literal(true) }).openapi('Accepted');
 

@@ -1,6 +1,6 @@
 import { WalhouseError } from '../pipeline/errors.js';
 import { BackgroundVerify } from '../ops/verify/background.js';
-import { loadOf } from '../ops/verify/load.js';
+import { LOAD_DEFAULT, loadOf } from '../ops/verify/load.js';
 import { verify } from '../ops/verify/verify.js';
 import type { StatusDocument } from '../ops/status.js';
 import type { Log } from '../pipeline/log.js';
@@ -15,19 +15,20 @@ const POSITION_MS = 120_000;
 
 export interface RunningVerify {
   readonly results: BackgroundVerify['results'];
+  /** Has these tables compared now. */
+  ask(tables: readonly string[]): void;
   start(): void;
   close(): Promise<void>;
 }
 
-/** The comparison that goes on beside the service, as `verify` configures it; null where it does not. */
+/** The comparison that goes on beside the service: as often as `verify` configures it, and when it is asked for. */
 export function backgroundVerify(
   config: Config,
   replicator: Replicator,
   status: () => StatusDocument,
   log: Log,
-): RunningVerify | null {
-  if (config.verify === undefined) return null;
-  const { every: everyMs, max_load: maxLoad } = config.verify;
+): RunningVerify {
+  const { every: everyMs = null, max_load: maxLoad = LOAD_DEFAULT } = config.verify ?? {};
   const clickhouse = createSinkClient(config.sink, { readOnly: true });
   const tables = new Map(Object.entries(config.tables));
   const masker = maskerOf(config);
@@ -49,8 +50,8 @@ export function backgroundVerify(
         clickhouse,
         database: config.sink.database,
         tables,
-        selections: config.tables,
         masker,
+        selections: config.tables,
         only: [table],
         load: loadOf(maxLoad),
         applied: (position) => applied(position, signal),
@@ -65,6 +66,7 @@ export function backgroundVerify(
   });
   return {
     results: background.results,
+    ask: (asked) => background.ask(asked),
     start: () => background.start(),
     async close() {
       await background.close();

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { LOAD_MAX, LOAD_MIN } from '../ops/verify/load.js';
+import { LOAD_DEFAULT, LOAD_MAX, LOAD_MIN } from '../ops/verify/load.js';
 
 /** How long rows are kept: `2 years`, `18 months`, `90 days`. */
 export interface Keep {
@@ -266,7 +266,7 @@ export const configSchema = z.strictObject({
         .number()
         .min(LOAD_MIN)
         .max(LOAD_MAX)
-        .default(0.25)
+        .default(LOAD_DEFAULT)
         .describe(
           "How many of the source's processes may work for it at once, on average: 0.25 is one that does a quarter of the time.",
         ),

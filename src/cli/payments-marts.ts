@@ -40,6 +40,7 @@ export function riskReader(
       numbers: query('risk'),
       byMethod: query('risk_by_method'),
       peers: query('risk_peers'),
+      last: query('last_payments'),
     },
     parameters: { database, landing: `${database}_landing` },
     horizonMs: horizonDays(config) * DAY_MS,

@@ -15,6 +15,7 @@ import { positionsOf } from '../ops/positions.js';
 import { SourceWatch } from '../ops/source-watch.js';
 import type { StatusDocument } from '../ops/status.js';
 import { statusOf } from '../ops/status-of.js';
+import { StandingHistory } from '../ops/standing-history.js';
 import { StoredPositions } from '../ops/stored-positions.js';
 import type { Log } from '../pipeline/log.js';
 import { Replicator } from '../pipeline/replicator.js';
@@ -29,6 +30,7 @@ import { maskerOf } from './masking.js';
 import { readPages } from './domain.js';
 import { configuredMarts, RISK_TABLES, riskReader } from './payments-marts.js';
 import { examine, refuseFixed, withoutKeys } from './reconfigure.js';
+import { retentionStanding } from './standing.js';
 import { version } from './version.js';
 
 /** A batch goes at the latest when it holds this much; the next fills meanwhile. */
@@ -111,29 +113,43 @@ export async function startService(
       source: watch,
       tables: configured(),
       verified: background?.results,
+      history,
     });
+  const history = new StandingHistory();
   addStandingMetrics(registry, status);
   const metrics = new ApiMetrics(registry);
   const compare = (): RunningVerify | null =>
     replicator === null ? null : backgroundVerify(current, replicator, status, log);
   let background = compare();
-  const apiOf = (to: Config) =>
-    createApi({
-      risk: riskReader(to, askClient, positions),
+  const apiOf = (to: Config) => {
+    const risk = riskReader(to, askClient, positions);
+    return createApi({
+      risk,
+      payments: risk,
       windowsMs: to.risk.windows,
       positions,
       pictures: clickHousePictures(askClient, to.sink.database, readPages(to.marts)),
       status,
+      history: () => history.samples,
+      retention: () => retentionStanding(to, askClient),
       control: {
         async resync(table) {
           if (!Object.hasOwn(to.tables, table)) return false;
           await streaming().resync([table], false);
+          // What was found different is looked at again once it is copied.
+          if (background?.results.get(table)?.verdict === 'different') background.ask([table]);
           return true;
         },
         async repair(table, keys) {
           return Object.hasOwn(to.tables, table) ? streaming().repair(table, keys) : null;
         },
         resyncAll: async () => streaming().resync(configured(), true),
+        verify(table) {
+          if (table !== null && !Object.hasOwn(to.tables, table)) return false;
+          streaming();
+          background?.ask(table === null ? configured() : [table]);
+          return true;
+        },
         pause: async () => streaming().pause(),
         resume: () => streaming().resume(),
       },
@@ -142,20 +158,23 @@ export async function startService(
       metrics,
       version: version(),
     });
+  };
   let api = apiOf(config);
   const server = await serveApi(
     { fetch: (request, bindings) => api.fetch(request, bindings) },
     listenAddress(config.api.listen),
   );
   log.info({ url: server.url }, 'the API listens');
-  stored.start();
   for (const warning of unprotected(config)) log.warn({}, warning);
+  stored.start();
   watch.start();
+  history.start(status);
   background?.start();
   const reading = new AbortController();
   const running = replicator === null ? untilAborted(reading.signal) : replicator.run();
   const finished = running.finally(async () => {
     await server.close();
+    history.close();
     await background?.close();
     await watch.close();
     await stored.close();
@@ -172,6 +191,12 @@ export async function startService(
       refuseFixed(current, to);
       // Whatever can be wrong with it is found out before anything changes.
       const nextApi = apiOf(to);
+      if (isDeepStrictEqual(withoutKeys(current), withoutKeys(to))) {
+        // Who may ask is no business of the stream's.
+        current = to;
+        api = nextApi;
+        return true;
+      }
       const nextSink = makeSink(to, client, log, token);
       if (replicator !== null)
         await examine({ config: current, sink }, { config: to, sink: nextSink }, connect(to));
@@ -188,12 +213,6 @@ export async function startService(
     },
     async close() {
       await server.close();
-      if (isDeepStrictEqual(withoutKeys(current), withoutKeys(to))) {
-        // Who may ask is no business of the stream's.
-        current = to;
-        api = nextApi;
-        return true;
-      }
       await background?.close();
       await replicator?.close();
       reading.abort();

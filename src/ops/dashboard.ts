@@ -15,6 +15,8 @@ export interface Dashboard {
   readonly overview: DashboardPage;
   /** The same document for every domain; it asks for the domain that its address names. */
   readonly domain: DashboardPage;
+  /** The same for every merchant. */
+  readonly merchant: DashboardPage;
   /** Chart.js, which the pages that draw take from this server. */
   readonly chartLibrary: string;
 }
@@ -23,8 +25,9 @@ export interface Dashboard {
 export function loadDashboard(): Dashboard {
   const library = dirname(createRequire(import.meta.url).resolve('chart.js'));
   return {
-    overview: loadPage('page', false),
+    overview: loadPage('overview', false),
     domain: loadPage('domain', true),
+    merchant: loadPage('merchant', false),
     chartLibrary: readFileSync(join(library, 'chart.umd.min.js'), 'utf8').replace(
       /\n\/\/# sourceMappingURL=.*\s*$/,
       '\n',
@@ -32,12 +35,14 @@ export function loadDashboard(): Dashboard {
   };
 }
 
-/** `NAME.html` with the common style, what all scripts share, and `NAME.js`. */
+/** `NAME.html` in the shell of every page, with the common style, what all scripts share, and `NAME.js`. */
 function loadPage(name: string, draws: boolean): DashboardPage {
   const style = readPart('style.css');
   const script = `${readPart('common.js')}\n${readPart(`${name}.js`)}`;
   // Functions as replacements, since "$&" in a text would mean something.
-  const html = readPart(`${name}.html`)
+  const html = readPart('shell.html')
+    .replace('<!-- main -->', () => readPart(`${name}.html`))
+    .replace('<!-- library -->', () => (draws ? '<script src="/assets/chart.js" defer></script>' : ''))
     .replace('/* style */', () => style)
     .replace('/* script */', () => script);
   return {

@@ -6,6 +6,7 @@ import type { Sink, StoredState } from '../pipeline/sink.js';
 import { rowsApplied, snapshotProgress, type TableReport } from '../pipeline/table-report.js';
 import type { SourceWatch } from './source-watch.js';
 import type { SlotStatus, StatusDocument, StatusError, TableStatus, VerifyStatus } from './status.js';
+import type { StandingHistory } from './standing-history.js';
 import type { StoredPositions } from './stored-positions.js';
 
 export interface StatusOptions {
@@ -18,6 +19,7 @@ export interface StatusOptions {
   readonly tables: readonly string[];
   /** What the comparison in the background found. */
   readonly verified?: ReadonlyMap<string, VerifyStatus> | undefined;
+  readonly history: StandingHistory;
 }
 
 /** What a table's stored state is called where nothing more is known of it. */
@@ -34,20 +36,25 @@ const BY_STORED_STATE: Readonly<Record<StoredState, TableStatus['state']>> = {
  * of any other what it finds stored.
  */
 export function statusOf(options: StatusOptions, nowMs: number = Date.now()): StatusDocument {
-  const { replicator, stored } = options;
-  const writer = stored.owner?.instance ?? null;
-  const slot = slotStatus(options.source);
-  if (replicator === null) return { state: 'api_only', writer, slot, ...statusOfStored(options) };
-  const { state, waiting } = replicator;
+  const { replicator, stored, history } = options;
+  const state: StatusDocument['state'] = replicator?.state ?? 'api_only';
+  const standing = {
+    state,
+    since: history.since(state),
+    writer: stored.owner?.instance ?? null,
+    slot: slotStatus(options),
+  };
+  if (replicator === null) return { ...standing, ...statusOfStored(options) };
+  const { waiting } = replicator;
   const retryAt = waiting === null ? null : new Date(waiting.untilMs).toISOString();
   const ofWriting =
     state === 'standby' || (state === 'starting' && replicator.progress.durable === null)
       ? statusOfStored(options)
       : statusOfWriter(options, replicator, nowMs);
-  return { state, writer, slot, ...ofWriting, error: errorStatus(replicator.error), retry_at: retryAt };
+  return { ...standing, ...ofWriting, error: errorStatus(replicator.error), retry_at: retryAt };
 }
 
-type Standing = Omit<StatusDocument, 'state' | 'writer' | 'slot'>;
+type Standing = Omit<StatusDocument, 'state' | 'since' | 'writer' | 'slot'>;
 
 function statusOfWriter(
   { sink, stored, verified }: StatusOptions,
@@ -85,14 +92,16 @@ function statusOfStored({ stored, sink, tables: configured }: StatusOptions): St
   return { ...progressOf(stored.progress), tables, error: errorStatus(stored.failure), retry_at: null };
 }
 
-function slotStatus({ slot, warning }: StatusOptions['source']): SlotStatus | null {
+function slotStatus({ source: { slot, warning }, history }: StatusOptions): SlotStatus | null {
   if (slot === null) return null;
-  return {
+  const status = {
     held_bytes: Number(slot.heldBytes),
     headroom_bytes: slot.headroomBytes === null ? null : Number(slot.headroomBytes),
     wal_status: slot.walStatus,
+    seconds_left: null,
     warning,
   };
+  return { ...status, seconds_left: history.secondsLeft(status) };
 }
 
 function progressOf(progress: Pick<Progress, 'durable' | 'confirmed' | 'sourceEnd' | 'lagBytes' | 'lagMs'>) {

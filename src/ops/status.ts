@@ -32,6 +32,8 @@ export interface VerifyStatus {
   readonly differences: number | null;
   /** False when there are at least so many. */
   readonly complete: boolean;
+  /** A comparison was asked for, or goes on. */
+  readonly pending: boolean;
   readonly error: StatusError | null;
 }
 
@@ -44,7 +46,7 @@ export interface TableStatus {
   readonly error: StatusError | null;
   /** While `state` is `snapshotting`. */
   readonly snapshot: SnapshotStatus | null;
-  /** null while `verify` is not configured, or has not come to it. */
+  /** null before the first comparison in the background, which `verify` configures or somebody asks for. */
   readonly verify: VerifyStatus | null;
 }
 
@@ -56,8 +58,21 @@ export interface SlotStatus {
   readonly headroom_bytes: number | null;
   /** As Postgres says: `reserved`, `extended`, `unreserved` or `lost`. */
   readonly wal_status: string;
+  /** Until it is in danger, if it goes on holding back more as in the last ten minutes; null while it does not, or where there is no limit. */
+  readonly seconds_left: number | null;
   /** What to do before it is lost; null while all is well. */
   readonly warning: StatusError | null;
+}
+
+/** How replication stood at a moment. */
+export interface StandingSample {
+  /** RFC 3339. */
+  readonly at: string;
+  readonly lag_ms: number | null;
+  readonly lag_bytes: number | null;
+  /** Of all tables, since the process began; less than before only after a new copy. */
+  readonly rows_applied: number;
+  readonly slot_held_bytes: number | null;
 }
 
 /**
@@ -67,6 +82,8 @@ export interface SlotStatus {
 export interface StatusDocument {
   /** Of this instance; `api_only`: it was told to read and not to stream. */
   readonly state: State | 'api_only';
+  /** When that state began, RFC 3339, as far as this process has seen. */
+  readonly since: string;
   /** The instance that writes, or did so last: host, process and address of its API. */
   readonly writer: string | null;
   /** Every transaction whose commit starts before it is in ClickHouse. */

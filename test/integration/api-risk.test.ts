@@ -25,6 +25,7 @@ const QUERIES = {
   numbers: query('risk'),
   byMethod: query('risk_by_method'),
   peers: query('risk_peers'),
+  last: query('last_payments'),
 };
 /** Asks that and nothing else, whatever is asked for. */
 const asking = (numbers: string) => ({ ...QUERIES, rows: { mart: '', landing: '' }, numbers });

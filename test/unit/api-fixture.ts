@@ -126,13 +126,20 @@ export class HandReader implements RiskReader {
 
 export const STATUS: StatusDocument = {
   state: 'streaming',
+  since: '2026-11-21T08:00:00.000Z',
   writer: 'db1:4711 http://127.0.0.1:8080',
   applied_lsn: '0/16B3748',
   confirmed_lsn: '0/16B3700',
   source_lsn: '0/16B3790',
   lag_bytes: 72,
   lag_ms: 38,
-  slot: { held_bytes: 4_096, headroom_bytes: null, wal_status: 'reserved', warning: null },
+  slot: {
+    held_bytes: 4_096,
+    headroom_bytes: null,
+    wal_status: 'reserved',
+    seconds_left: null,
+    warning: null,
+  },
   tables: {
     'public.payments': {
       state: 'streaming',

@@ -35,14 +35,19 @@ describe('/openapi.json', () => {
       'get /readyz',
       'get /v1/domains',
       'get /v1/domains/{name}',
+      'get /v1/merchants/{id}/payments',
       'get /v1/merchants/{id}/risk',
       'get /v1/replication',
+      'get /v1/replication/history',
+      'get /v1/retention',
       'post /v1/merchants/risk',
       'post /v1/pause',
       'post /v1/resume',
       'post /v1/resync',
       'post /v1/tables/{id}/repair',
       'post /v1/tables/{id}/resync',
+      'post /v1/tables/{id}/verify',
+      'post /v1/verify',
     ]);
   });
 
@@ -78,7 +83,10 @@ describe('/openapi.json', () => {
       domains: 'ops:read',
       merchantRisk: 'risk:read',
       merchantsRisk: 'risk:read',
+      merchantPayments: 'risk:read',
       replication: 'ops:read',
+      replicationHistory: 'ops:read',
+      retention: 'ops:read',
       metrics: 'ops:read',
       healthz: 'none',
       livez: 'none',
@@ -88,6 +96,8 @@ describe('/openapi.json', () => {
       repairTable: 'ops:write',
       resyncTable: 'ops:write',
       resyncAll: 'ops:write',
+      verifyTable: 'ops:write',
+      verifyAll: 'ops:write',
     });
     for (const status of ['400', '401', '403', '404', '429', '503']) {
       const { content } = paths['/v1/merchants/{id}/risk']?.get?.responses[status] ?? {};
@@ -109,6 +119,7 @@ describe('/openapi.json', () => {
       'Status',
       [
         'state',
+        'since',
         'writer',
         'applied_lsn',
         'confirmed_lsn',
@@ -121,6 +132,10 @@ describe('/openapi.json', () => {
         'retry_at',
       ],
     ],
+    ['SlotStatus', ['held_bytes', 'headroom_bytes', 'wal_status', 'seconds_left', 'warning']],
+    ['StandingHistory', ['every_ms', 'samples']],
+    ['Retention', ['tables', 'last_purge']],
+    ['MerchantPayments', ['merchant_id', 'window', 'payments', 'as_of']],
     ['TableStatus', ['state', 'rows_applied', 'quarantined', 'error', 'snapshot', 'verify']],
   ])(
     '%s has these members, always there but for those that are asked for',
@@ -140,6 +155,7 @@ describe('the dashboard', () => {
   const pages = [
     { path: '/', name: 'overview', scripts: [] },
     { path: '/domains/payments', name: 'domain', scripts: ['/assets/chart.js'] },
+    { path: '/merchants/42', name: 'merchant', scripts: [] },
   ] as const;
 
   test.each(pages)('$name loads nothing but what this server has', async ({ path, name, scripts }) => {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { parseKeys } from '../../src/api/keys.js';
-import type { Control } from '../../src/api/routes-ops.js';
+import type { Control } from '../../src/api/routes-orders.js';
 import { WalhouseError, type ErrorKind } from '../../src/pipeline/errors.js';
 import { openApi, problemOf, STATUS } from './api-fixture.js';
 
@@ -93,6 +93,7 @@ describe('metrics of the comparison in the background', () => {
     verdict: 'different',
     differences: 7,
     complete: true,
+    pending: false,
     error: null,
   } as const;
 
@@ -125,6 +126,7 @@ describe('metrics of the comparison in the background', () => {
             verdict: 'not_compared',
             differences: null,
             complete: true,
+            pending: false,
             error,
           },
         },

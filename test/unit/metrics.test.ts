@@ -109,7 +109,10 @@ describe('what stands', () => {
     expect(await seriesOf('walhouse_slot_\\w+')).toEqual([]);
     await next();
     const warning = { kind: 'slot_endangered', what: 'w', why: 'w', fix: 'f' };
-    status = { ...STATUS, slot: { held_bytes: 9, headroom_bytes: null, wal_status: 'extended', warning } };
+    status = {
+      ...STATUS,
+      slot: { held_bytes: 9, headroom_bytes: null, wal_status: 'extended', seconds_left: null, warning },
+    };
     expect(await seriesOf('walhouse_slot_\\w+')).toEqual([
       'walhouse_slot_held_bytes 9',
       'walhouse_slot_endangered 1',

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { statusOf, type StatusOptions } from '../../src/ops/status-of.js';
+import { StandingHistory } from '../../src/ops/standing-history.js';
 import { StoredPositions } from '../../src/ops/stored-positions.js';
 import { Backoff } from '../../src/pipeline/backoff.js';
 import { WalhouseError, type ErrorKind } from '../../src/pipeline/errors.js';
@@ -141,6 +142,7 @@ describe('while the source is away', () => {
       sink,
       source: { slot: null, warning: null },
       tables: [],
+      history: new StandingHistory(() => NOW_MS),
     };
     expect(statusOf(options, NOW_MS)).toMatchObject({ source_lsn: '0/1F4', lag_bytes: 400, lag_ms: 12_000 });
     stored.progress.sighted(1_000n, NOW_MS);

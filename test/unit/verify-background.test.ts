@@ -38,6 +38,34 @@ function start(options: Partial<BackgroundVerifyOptions>): { background: Backgro
 }
 
 describe('verify in the background', () => {
+  test('compares what is asked for, and nothing else where no round is configured', async () => {
+    const compared: string[] = [];
+    let finish = (): void => {};
+    const { background } = start({
+      everyMs: null,
+      verify: async (table) => {
+        compared.push(table);
+        await new Promise<void>((resolve) => (finish = resolve));
+        return verifiedOf(table === 'public.b' ? 2 : 0);
+      },
+    });
+    expect(background.results.size).toBe(0);
+    background.ask(['public.b']);
+    expect(background.results.get('public.b')).toMatchObject({ pending: true, at: null });
+    await expect.poll(() => compared).toEqual(['public.b']);
+    finish();
+    await expect.poll(() => background.results.get('public.b')?.pending).toBe(false);
+    expect(background.results.get('public.b')).toMatchObject({ verdict: 'different', differences: 2 });
+    background.ask(['public.a', 'public.b']);
+    await expect.poll(() => compared).toEqual(['public.b', 'public.a']);
+    // What was found before stands until something else is.
+    expect(background.results.get('public.b')).toMatchObject({ verdict: 'different', pending: true });
+    finish();
+    await expect.poll(() => compared).toEqual(['public.b', 'public.a', 'public.b']);
+    finish();
+    await expect.poll(() => background.results.get('public.b')?.pending).toBe(false);
+  });
+
   test('compares one table after another, round after round', async () => {
     const asked: string[] = [];
     let open = 0;

@@ -14,6 +14,8 @@ with
   payments as (
     select
       toInt64(assumeNotNull(merchant_id)) as merchant_id,
+      payment_id,
+      payment_date,
       cast(method as Nullable(String)) as method,
       ifNull(cast(status as Nullable(String)) = 'Rejected', 0) as is_rejected,
       ifNull(amount, 0) as amount

@@ -13,7 +13,7 @@ with
     having argMax(_is_deleted, _version) = 0
   ),
   newest as (
-    select merchant_id, method, is_rejected, amount, _is_deleted
+    select merchant_id, payment_id, payment_date, method, is_rejected, amount, _is_deleted
     from {database:Identifier}.payments_7d
     where ({every:Bool} or merchant_id in {ids:Array(Int64)})
       and payment_date > {from:DateTime64(6, 'UTC')}
@@ -23,7 +23,7 @@ with
     limit 1 by merchant_id, payment_date, payment_id
   ),
   payments as (
-    select merchant_id, method, is_rejected, amount
+    select merchant_id, payment_id, payment_date, method, is_rejected, amount
     from newest
     where _is_deleted = 0
   )

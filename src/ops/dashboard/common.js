@@ -1,13 +1,14 @@
 // What every page shares. Pages ask the routes that everybody may ask, and write what they hear as text, never as HTML.
-// Each page defines `poll`, which asks once and shows what it hears.
 const POLL_MS = 1000;
 const KEY_ITEM = 'walhouse-key';
 
 const $ = (id) => document.getElementById(id);
 const number = new Intl.NumberFormat('en');
-async function ask(path) {
+
+async function ask(path, options = {}) {
   const key = sessionStorage.getItem(KEY_ITEM);
   const response = await fetch(path, {
+    ...options,
     headers: key === null ? {} : { authorization: `Bearer ${key}` },
     cache: 'no-store',
     signal: AbortSignal.timeout(10_000),
@@ -26,6 +27,13 @@ function duration(ms) {
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days ${hours % 24} h`;
 }
 
+/** A day is said where it is not today. */
+function moment(text) {
+  const at = new Date(text);
+  const time = at.toLocaleTimeString();
+  return at.toDateString() === new Date().toDateString() ? time : `${at.toLocaleDateString()}, ${time}`;
+}
+
 function bytes(count) {
   if (count === null) return 'not known yet';
   const units = ['B', 'kB', 'MB', 'GB', 'TB'];
@@ -41,7 +49,7 @@ function bytes(count) {
 function element(name, text, className) {
   const made = document.createElement(name);
   if (text !== undefined) made.textContent = text;
-  if (className !== undefined) made.className = className;
+  if (className) made.className = className;
   return made;
 }
 
@@ -49,14 +57,6 @@ function askForKey(refused) {
   $('key-form').hidden = false;
   $('key-error').textContent = refused;
 }
-
-$('key-form').addEventListener('submit', (event) => {
-  event.preventDefault();
-  sessionStorage.setItem(KEY_ITEM, $('key').value.trim());
-  $('key').value = '';
-  void poll();
-  showNavigation().catch(() => {});
-});
 
 /** Links to the other pages; asked for once there is a key that may know. */
 async function showNavigation() {
@@ -76,9 +76,49 @@ async function showNavigation() {
   );
 }
 
-function begin() {
+/**
+ * Asks `path` again and again and shows what it hears: `show(body)`; `locked(body)` where a key is missing or may not; `failed(body)` for any
+ * other answer, and without a body where there is none. Returns what asks at once.
+ */
+function watch({ path, show, locked = () => {}, failed, everyMs = POLL_MS }) {
+  let polling = false;
+  const poll = async () => {
+    if (polling || document.hidden) return;
+    polling = true;
+    try {
+      const { status, body } = await ask(path);
+      if (status === 200) {
+        show(body);
+        $('key-form').hidden = true;
+        $('heard').textContent = `heard ${new Date().toLocaleTimeString()}`;
+      } else if (status === 401 || status === 403) {
+        askForKey(sessionStorage.getItem(KEY_ITEM) === null ? '' : `${body.detail} ${body.fix}`);
+        locked(body);
+      } else failed(body);
+    } catch {
+      failed(undefined);
+    } finally {
+      polling = false;
+    }
+  };
   document.addEventListener('visibilitychange', () => void poll());
-  setInterval(() => void poll(), POLL_MS);
+  document.addEventListener('walhouse-key', () => void poll());
+  setInterval(() => void poll(), everyMs);
   void poll();
-  showNavigation().catch(() => {});
+  return poll;
 }
+
+$('key-form').addEventListener('submit', (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(KEY_ITEM, $('key').value.trim());
+  $('key').value = '';
+  document.dispatchEvent(new Event('walhouse-key'));
+  showNavigation().catch(() => {});
+});
+
+$('lookup')?.addEventListener('submit', (event) => {
+  event.preventDefault();
+  location.href = `/merchants/${encodeURIComponent($('merchant').value.trim())}`;
+});
+
+showNavigation().catch(() => {});

@@ -134,7 +134,6 @@ function draw(picture, again) {
 }
 
 let last = null;
-let polling = false;
 
 function show(domain, again = false) {
   last = domain;
@@ -144,8 +143,9 @@ function show(domain, again = false) {
   $('position').textContent =
     domain.at_least === null
       ? ''
-      : `Everything committed before ${domain.at_least.lsn} is in these pictures.`;
+      : ` · Everything committed before ${domain.at_least.lsn} is in these pictures.`;
   for (const picture of domain.pictures) draw(picture, again);
+  trouble(null);
 }
 
 function trouble(text) {
@@ -153,33 +153,19 @@ function trouble(text) {
   $('trouble').textContent = text ?? '';
 }
 
-async function poll() {
-  if (polling || document.hidden) return;
-  polling = true;
-  try {
-    const { status, body } = await ask(`/v1/domains/${encodeURIComponent(name)}`);
-    if (status === 200) {
-      show(body);
-      trouble(null);
-      $('key-form').hidden = true;
-      $('heard').textContent = `heard ${new Date().toLocaleTimeString()}`;
-    } else if (status === 401 || status === 403) {
-      askForKey(sessionStorage.getItem(KEY_ITEM) === null ? '' : `${body.detail} ${body.fix}`);
-    } else {
-      if (last === null) $('title').textContent = 'Not to be seen now';
-      trouble(`${body.detail ?? ''} What to do: ${body.fix ?? ''}`);
-    }
-  } catch {
+watch({
+  path: `/v1/domains/${encodeURIComponent(name)}`,
+  show,
+  failed(body) {
+    if (last === null) $('title').textContent = 'Not to be seen now';
     trouble(
-      'The service does not answer. It is not running, or cannot be reached from here. What is below may be old.',
+      body === undefined
+        ? 'The service does not answer. It is not running, or cannot be reached from here. What is below may be old.'
+        : `${body.detail ?? ''} What to do: ${body.fix ?? ''}`,
     );
-  } finally {
-    polling = false;
-  }
-}
-
+  },
+});
 matchMedia('(prefers-color-scheme: dark)').addEventListener(
   'change',
   () => last !== null && show(last, true),
 );
-begin();

@@ -8,11 +8,14 @@ import type { Verified } from './verify.js';
 const FIRST_MS = 60_000;
 /** How often it is looked whether a snapshot has begun. */
 const LOOK_MS = 500;
+/** A timer cannot be set for longer than 24 days. */
+const WAIT_MS_MAX = 3_600_000;
 /** A table that was given up for a snapshot so often waits for the next round. */
 const TRIES_MAX = 3;
 
 export interface BackgroundVerifyOptions {
-  readonly everyMs: number;
+  /** null: only what is asked for. */
+  readonly everyMs: number | null;
   readonly tables: readonly string[];
   /** Compares one table and the marts that it feeds. Ends soon after `signal`. */
   readonly verify: (table: string, signal: AbortSignal) => Promise<Verified>;
@@ -22,15 +25,29 @@ export interface BackgroundVerifyOptions {
   readonly now?: () => number;
 }
 
+const NEVER_COMPARED: VerifyStatus = {
+  at: null,
+  position: null,
+  verdict: 'not_compared',
+  differences: null,
+  complete: true,
+  pending: false,
+  error: null,
+};
+
 /**
- * Verifies one table after another, again and again, for as long as nothing else wants the source: a snapshot that begins has the
- * comparison given up at once. It only tells: what differs is in status, the metrics and the log, with what to type.
+ * Verifies one table after another, again and again, and at once those that somebody asks for, for as long as nothing else wants the source:
+ * a snapshot that begins has the comparison given up at once. It only tells: what differs is in status, the metrics and the log, with
+ * what to type.
  */
 export class BackgroundVerify {
   readonly results = new Map<string, VerifyStatus>();
   readonly #options: BackgroundVerifyOptions;
   readonly #now: () => number;
   readonly #closing = new AbortController();
+  /** In the order in which they were asked for. */
+  readonly #asked = new Set<string>();
+  #wake = new AbortController();
   #running: Promise<void> | null = null;
 
   constructor(options: BackgroundVerifyOptions) {
@@ -47,23 +64,65 @@ export class BackgroundVerify {
     await this.#running;
   }
 
+  /** Has these tables compared before all others. */
+  ask(tables: readonly string[]): void {
+    for (const table of tables) {
+      this.#asked.add(table);
+      this.#pending(table, true);
+    }
+    this.#wake.abort();
+  }
+
   async #rounds(): Promise<void> {
     const { everyMs, tables, log } = this.#options;
-    const { signal } = this.#closing;
-    await sleep(Math.min(FIRST_MS, everyMs), signal);
-    while (!signal.aborted) {
+    let nextAtMs = everyMs === null ? Number.POSITIVE_INFINITY : this.#now() + Math.min(FIRST_MS, everyMs);
+    while (await this.#untilDue(nextAtMs)) {
+      await this.#theAsked();
       const startedAtMs = this.#now();
+      if (everyMs === null || startedAtMs < nextAtMs) continue;
       for (const table of tables) {
-        if (signal.aborted) return;
+        if (this.#closing.signal.aborted) return;
         await this.#table(table);
+        await this.#theAsked();
       }
-      const tookMs = this.#now() - startedAtMs;
-      log.debug({ tables: tables.length, tookMs }, 'every table was verified');
-      await sleep(Math.max(0, everyMs - tookMs), signal);
+      log.debug({ tables: tables.length, tookMs: this.#now() - startedAtMs }, 'every table was verified');
+      nextAtMs = startedAtMs + everyMs;
+    }
+  }
+
+  /** False once it is to end. */
+  async #untilDue(atMs: number): Promise<boolean> {
+    const { signal } = this.#closing;
+    while (!signal.aborted && this.#asked.size === 0 && this.#now() < atMs) {
+      this.#wake = new AbortController();
+      const waitMs = Math.min(atMs - this.#now(), WAIT_MS_MAX);
+      await sleep(waitMs, AbortSignal.any([signal, this.#wake.signal]));
+    }
+    return !signal.aborted;
+  }
+
+  async #theAsked(): Promise<void> {
+    for (const table of this.#asked) {
+      if (this.#closing.signal.aborted) return;
+      await this.#table(table);
+      this.#asked.delete(table);
     }
   }
 
   async #table(table: string): Promise<void> {
+    this.#pending(table, true);
+    await this.#compare(table);
+    this.#pending(table, false);
+  }
+
+  #pending(table: string, pending: boolean): void {
+    const before = this.results.get(table);
+    // One that was never come to is as unknown as before.
+    if (!pending && before?.verdict === 'not_compared' && before.error === null) this.results.delete(table);
+    else this.results.set(table, { ...(before ?? NEVER_COMPARED), pending });
+  }
+
+  async #compare(table: string): Promise<void> {
     const { isFree, verify, log } = this.#options;
     for (let tries = 1; tries <= TRIES_MAX; tries += 1) {
       while (!isFree()) {
@@ -110,6 +169,7 @@ export class BackgroundVerify {
       verdict: isDifferent ? 'different' : rows.verdict,
       differences,
       complete: rows.complete,
+      pending: true,
       error: null,
     });
     const { missing, extra, different, position, seconds } = rows;
@@ -125,15 +185,8 @@ export class BackgroundVerify {
 
   /** What was known before stays, with why nothing newer is. */
   #notCompared(table: string, error: NonNullable<VerifyStatus['error']>): void {
-    const before = this.results.get(table);
-    this.results.set(table, {
-      at: before?.at ?? null,
-      position: before?.position ?? null,
-      verdict: 'not_compared',
-      differences: before?.differences ?? null,
-      complete: before?.complete ?? true,
-      error,
-    });
+    const before = this.results.get(table) ?? NEVER_COMPARED;
+    this.results.set(table, { ...before, verdict: 'not_compared', error });
     this.#options.log.warn({ table, kind: error.kind }, `not verified: ${error.what} Fix: ${error.fix}`);
   }
 }

@@ -10,6 +10,8 @@ export interface Load {
   readonly share: number;
 }
 
+/** Of a comparison that nobody waits for. */
+export const LOAD_DEFAULT = 0.25;
 export const LOAD_MAX = 16;
 /** Shares below this would keep the snapshot open for days. */
 export const LOAD_MIN = 0.01;
