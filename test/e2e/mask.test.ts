@@ -1,4 +1,5 @@
 import { createHmac } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startClickHouse, type LocalClickHouse } from '../../src/dev/servers/clickhouse.js';
@@ -91,6 +92,12 @@ describe('masked columns', () => {
     const expected = await scenario.sql(join(''));
     expect(expected.length).toBeGreaterThan(200);
     expect(await query(join(`${database()}.`))).toEqual(expected);
+
+    const document = readFileSync(new URL('../../docs/ANALYSTS.md', import.meta.url), 'utf8');
+    const documented = /# Masked columns\n.*?```sql\n(.*?)```/s.exec(document)![1]!;
+    const inPostgres = documented.replace('count()', 'count(*)').replace('uniqExact(', 'count(distinct ');
+    const orders = await scenario.sql(inPostgres.replaceAll('shop.', ''));
+    expect(await query(documented.replaceAll('shop.', `${database()}.`))).toEqual(orders);
   });
 
   it('leave no value in any file of ClickHouse nor in the log, and no trace of the key', async () => {
