@@ -6,6 +6,7 @@ import { WalhouseError } from '../pipeline/errors.js';
 import { isLoopback } from '../pipeline/loopback.js';
 import type { ApiEnv } from './context.js';
 import { problemDocument, problemHeaders, type ProblemParts } from './problem.js';
+import { SECURITY_HEADERS, USUAL_HEADERS } from './security-headers.js';
 
 export interface ServeOptions {
   readonly host: string;
@@ -18,12 +19,16 @@ export interface ServeOptions {
 
 export interface ServeLimits {
   readonly connectionsMax: number;
+  /** Address and headers of a request together. */
+  readonly headersBytesMax: number;
   /** From the first byte of a request to the end of its headers. */
   readonly headersMs: number;
   /** From the first byte of a request to its last. */
   readonly requestMs: number;
-  /** A connection on which nothing moves, a long wait_ms included. */
+  /** A connection on which nothing moves: one that asks nothing, a long wait_ms, a client that does not read its answers. */
   readonly idleMs: number;
+  /** How long a client may take to read an answer, from when the whole of it is ready. */
+  readonly answerMs: number;
   /** Between two requests of one connection. */
   readonly keepAliveMs: number;
   /** How long `close` lets answers that are on their way finish. */
@@ -32,9 +37,11 @@ export interface ServeLimits {
 
 export const SERVE_LIMITS: ServeLimits = {
   connectionsMax: 4096,
+  headersBytesMax: 16 * 1024,
   headersMs: 10_000,
   requestMs: 15_000,
   idleMs: 60_000,
+  answerMs: 30_000,
   keepAliveMs: 65_000,
   closeMs: 10_000,
 };
@@ -62,16 +69,22 @@ export async function serveApi(app: Pick<Hono<ApiEnv>, 'fetch'>, options: ServeO
   );
   const server = createServer(
     {
+      maxHeaderSize: limits.headersBytesMax,
       headersTimeout: limits.headersMs,
       requestTimeout: limits.requestMs,
       keepAliveTimeout: limits.keepAliveMs,
-      connectionsCheckingInterval: Math.min(1000, limits.headersMs),
+      connectionsCheckingInterval: Math.min(1000, limits.headersMs, limits.requestMs),
       // Hono answers 400 itself, as a problem document.
       requireHostHeader: false,
     },
     (incoming: IncomingMessage, outgoing: ServerResponse) => {
       answering.add(outgoing);
       outgoing.once('close', () => answering.delete(outgoing));
+      // One that sends a byte now and then is never idle, and would have us keep all that it does not read.
+      outgoing.once('prefinish', () => {
+        const late = setTimeout(() => outgoing.socket?.destroy(), limits.answerMs);
+        outgoing.once('close', () => clearTimeout(late));
+      });
       if (closing.signal.aborted) outgoing.setHeader('connection', 'close');
       if (names !== null && !namesLoopback(incoming.headers.host, names)) {
         writeProblem(outgoing, WRONG_HOST);
@@ -169,7 +182,7 @@ const HEADERS_TOO_LARGE: ProblemParts = {
   status: 431,
   kind: 'headers_too_large',
   title: 'The headers are too large.',
-  detail: 'Address and headers may have 16 kB together.',
+  detail: 'Address and headers together are longer than is read, 16 kB as a rule.',
   fix: 'send fewer or shorter headers, and long lists of merchants with POST /v1/merchants/risk',
 };
 const WRONG_HOST: ProblemParts = {
@@ -180,16 +193,21 @@ const WRONG_HOST: ProblemParts = {
   fix: 'ask for http://localhost or http://127.0.0.1',
 };
 
+/** Of answers that no route gave. */
+function headersOf(parts: ProblemParts): Record<string, string> {
+  return { ...USUAL_HEADERS, ...SECURITY_HEADERS, ...problemHeaders(parts) };
+}
+
 function problemResponse(parts: ProblemParts): Response {
   return new Response(JSON.stringify(problemDocument(parts, null)), {
     status: parts.status,
-    headers: problemHeaders(parts),
+    headers: headersOf(parts),
   });
 }
 
 function writeProblem(outgoing: ServerResponse, parts: ProblemParts): void {
   const body = JSON.stringify(problemDocument(parts, null));
-  outgoing.writeHead(parts.status, { ...problemHeaders(parts), 'content-length': Buffer.byteLength(body) });
+  outgoing.writeHead(parts.status, { ...headersOf(parts), 'content-length': Buffer.byteLength(body) });
   outgoing.end(body);
 }
 
@@ -207,7 +225,7 @@ function answerBrokenRequest(error: NodeJS.ErrnoException, socket: Socket): void
         : BAD_REQUEST;
   const body = JSON.stringify(problemDocument(parts, null));
   const head = Object.entries({
-    ...problemHeaders(parts),
+    ...headersOf(parts),
     'content-length': String(Buffer.byteLength(body)),
     connection: 'close',
   });

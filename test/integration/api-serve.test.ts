@@ -31,7 +31,15 @@ function exchange(port: number, bytes: string): Promise<string> {
   });
 }
 
+/** What no route answered bears the same headers as what one did. */
 function problemIn(text: string): ProblemBody {
+  for (const header of [
+    'x-content-type-options: nosniff',
+    'referrer-policy: no-referrer',
+    "content-security-policy: default-src 'none'; frame-ancestors 'none'",
+    'cache-control: no-store',
+  ])
+    expect(text.toLowerCase()).toContain(header);
   expect(text.toLowerCase()).toContain('content-type: application/problem+json');
   return JSON.parse(text.slice(text.indexOf('\r\n\r\n') + 4)) as ProblemBody;
 }
@@ -110,6 +118,38 @@ describe('a served API', () => {
     const half =
       'POST /v1/merchants/risk HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 50\r\n\r\n{"mer';
     expect(await exchange(port, half)).toMatch(/^(HTTP\/1\.1 408|$)/);
+  });
+
+  test('cuts off a connection that says nothing, at once or after its answer', async () => {
+    const { port } = await serve({ limits: { idleMs: 300, keepAliveMs: 300, headersMs: 300 } });
+    const startedMs = performance.now();
+    await exchange(port, '');
+    expect(await exchange(port, 'GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n')).toContain('HTTP/1.1 204');
+    expect(performance.now() - startedMs).toBeLessThan(5000);
+  });
+
+  test('cuts off a client that asks and does not read, and is not idle either', async () => {
+    const { port } = await serve({ limits: { answerMs: 300 } });
+    const one = 'GET /assets/chart.js HTTP/1.1\r\nhost: localhost\r\n\r\n';
+    const socket = connect(port, '127.0.0.1', () => socket.write(one.repeat(400)));
+    let isCut = false;
+    for (const end of ['error', 'close']) socket.on(end, () => (isCut = true));
+    socket.pause();
+    // As it does not read, it learns of the end only when it writes; an empty line before a request means nothing.
+    await expect.poll(() => isCut || (socket.write('\r\n') && isCut), { timeout: 5_000 }).toBe(true);
+  });
+
+  test('takes as many connections as it may, and hangs up on more', async () => {
+    const { port } = await serve({ limits: { connectionsMax: 2 } });
+    const held = [connect(port, '127.0.0.1'), connect(port, '127.0.0.1')];
+    await Promise.all(held.map((socket) => new Promise((resolve) => socket.once('connect', resolve))));
+    await exchange(port, '').catch(() => {});
+    for (const socket of held) socket.destroy();
+    await expect
+      .poll(() =>
+        exchange(port, 'GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n').catch(() => ''),
+      )
+      .toContain('HTTP/1.1 204');
   });
 
   test.each(['with its length', 'in chunks'])(

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
-import { findKey, KEYS_MAX, parseKeys } from '../../src/api/keys.js';
+import type { ApiOptions } from '../../src/api/api.js';
+import { findKey, KEYS_MAX, parseKeys, SCOPES } from '../../src/api/keys.js';
 import { WalhouseError } from '../../src/pipeline/errors.js';
 import { openApi, problemOf } from './api-fixture.js';
 
@@ -143,5 +144,71 @@ describe('a request to a service with keys', () => {
 
   test.each(['/healthz', '/livez', '/readyz', '/openapi.json', '/'])('%s needs no key', async (path) => {
     expect((await ask(null, path).answer).ok).toBe(true);
+  });
+});
+
+interface Documented {
+  readonly paths: Record<
+    string,
+    Record<string, { readonly security?: readonly { readonly key: readonly string[] }[] }>
+  >;
+}
+
+describe('every route', () => {
+  /** What may be asked without a key: whether it lives, and what is the same for everybody. */
+  const PUBLIC = ['GET /healthz', 'GET /livez', 'GET /readyz'];
+
+  test('that is documented refuses whoever has no key for it, whatever the request is like, and does nothing', async () => {
+    const { paths } = (await (await openApi().app.request('/openapi.json')).json()) as Documented;
+    const control = new Proxy(
+      {},
+      {
+        get: (_, name) => () => {
+          throw new Error(`${String(name)} was done`);
+        },
+      },
+    ) as NonNullable<ApiOptions['control']>;
+    const everyKey = SCOPES.map((scope) => `${scope.replace(':', '-')}:${scope}:${hash(scope)}`).join(',');
+    const { app, reader } = openApi({ keys: parseKeys(everyKey), control });
+    const open: string[] = [];
+    for (const [path, methods] of Object.entries(paths)) {
+      for (const [method, { security }] of Object.entries(methods)) {
+        const route = `${method.toUpperCase()} ${path}`;
+        const scope = security?.[0]?.key[0];
+        const ask = async (key: string | null): Promise<number> =>
+          (
+            await app.request(path.replace(/\{\w+\}/g, 'nonsense'), {
+              method: method.toUpperCase(),
+              headers: key === null ? {} : { authorization: `Bearer ${key}` },
+            })
+          ).status;
+        if (scope === undefined) {
+          open.push(route);
+          continue;
+        }
+        expect(SCOPES, route).toContain(scope);
+        expect(await ask(null), route).toBe(401);
+        for (const other of SCOPES.filter((one) => one !== scope))
+          expect(await ask(other), `${route} with ${other}`).toBe(403);
+        expect([401, 403], `${route} with ${scope}`).not.toContain(await ask(scope).catch(() => 500));
+      }
+    }
+    expect(open.sort()).toEqual(PUBLIC);
+    expect(reader.asked).toEqual([]);
+  });
+
+  test('under /v1 and /metrics is documented', async () => {
+    const { app } = openApi();
+    const { paths } = (await (await app.request('/openapi.json')).json()) as Documented;
+    const documented = new Set(
+      Object.entries(paths).flatMap(([path, methods]) =>
+        Object.keys(methods).map((method) => `${method.toUpperCase()} ${path.replace(/\{(\w+)\}/g, ':$1')}`),
+      ),
+    );
+    const served = app.routes
+      .filter(({ method, path }) => method !== 'ALL' && /^\/(v\d|metrics)/.test(path))
+      .map(({ method, path }) => `${method} ${path}`);
+    expect(served.length).toBeGreaterThan(10);
+    expect([...new Set(served)].filter((route) => !documented.has(route))).toEqual([]);
   });
 });
