@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { landingIdentities, settled } from '../support/followed.js';
@@ -288,11 +287,4 @@ describe('the history of a table', () => {
     const [rows] = await scenario.sql(`select count(*) as n from payments where ${KEPT}`);
     expect(now).toEqual({ rows: rows!['n'], same: rows!['n'] });
   }, 90_000);
-
-  it('answers the questions of docs/ANALYSTS.md about columns that it has', async () => {
-    const document = readFileSync(new URL('../../docs/ANALYSTS.md', import.meta.url), 'utf8');
-    const queries = [...document.matchAll(/```sql\n(.*?)```/gs)].map(([, query]) => query!);
-    expect(queries).toHaveLength(3);
-    for (const query of queries) await ask(query.replaceAll('shop.', `${shop()}.`));
-  }, 30_000);
 });
