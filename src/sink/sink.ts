@@ -46,7 +46,14 @@ import { StoredTables, type KnownTable } from './stored-tables.js';
 import { nameTaken, takenNames } from './taken-names.js';
 import { formatMicros } from './times.js';
 import { versionColumns } from './version-rows.js';
-import { endBelow, nextVersionsName, rememberColumns, versionsFit, versionsTable } from './versions.js';
+import {
+  endBelow,
+  forgetOtherwiseMaskedVersions,
+  nextVersionsName,
+  rememberColumns,
+  versionsFit,
+  versionsTable,
+} from './versions.js';
 import { atLeast, VERSION_MIN } from './version.js';
 
 export interface SinkTable {
@@ -210,22 +217,34 @@ class ClickHouseSink implements Sink {
     this.#stages.set(plan.id, { stage, marts: await this.#marts.openStages(plan) });
   }
 
-  /** The trail of a table stays with it, also where its history is not kept any more. */
+  /** The trail of a table and its versions stay with it, also where its history is not kept any more. */
   async #forgetOtherwiseMasked(plan: TablePlan): Promise<void> {
-    const doing = `taking columns that are masked now out of the trail of ${plan.id}`;
+    const doing = `taking columns that are masked otherwise now out of the history of ${plan.id}`;
     const [trail] = await this.#server.rows<{ comment: string }>(
       `select comment from system.tables where database = {landing:String} and name = {name:String}`,
       doing,
       { landing: this.#databases.landing, name: `${AUDIT_PREFIX}${plan.name}` },
     );
     const change = trail === undefined ? null : forgetOtherwiseMasked(plan, trail.comment);
-    if (change === null) return;
+    if (change !== null) await this.#rewrite(plan.auditRows, change, doing);
+    // Where history is kept, its versions come into the new copy without what was masked otherwise.
+    const left = plan.history
+      ? null
+      : await forgetOtherwiseMaskedVersions(this.#server, this.#databases, plan);
+    if (left !== null) await this.#rewrite(plan.versions, { ...left, where: 'true' }, doing);
+  }
+
+  async #rewrite(
+    table: string,
+    { update, where, remember }: { update: string; where: string; remember: string },
+    doing: string,
+  ): Promise<void> {
     await this.#server.longCommand(
-      `alter table ${plan.auditRows} update ${change.update} where ${change.where} and ${this.#ownership.still}`,
+      `alter table ${table} update ${update} where ${where} and ${this.#ownership.still}`,
       doing,
       { mutations_sync: '1' },
     );
-    await this.#ownership.alter(plan.auditRows, change.remember, doing);
+    await this.#ownership.alter(table, remember, doing);
   }
 
   async beginSnapshot(relation: Relation, consistentPoint: Lsn): Promise<SnapshotWriter> {

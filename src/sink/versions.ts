@@ -142,6 +142,35 @@ export async function carryOver(server: Server, databases: Databases, plan: Tabl
   );
 }
 
+/**
+ * How versions that are left of a history which is not kept any more come to hold nothing of columns that were masked otherwise then, or not
+ * at all. Null where there is nothing to do.
+ */
+export async function forgetOtherwiseMaskedVersions(
+  server: Server,
+  { landing }: Databases,
+  plan: TablePlan,
+): Promise<{ readonly update: string; readonly remember: string } | null> {
+  const types = await columnsOf(server, landing, versionsName(plan));
+  const comment = await commentOf(server, landing, versionsName(plan));
+  const { columns, numbers, masks } = remembered(comment);
+  const today = new Map(masks);
+  const updates: string[] = [];
+  plan.columns.forEach(({ name, mask }, index) => {
+    const number = plan.relation.columns[index]!.attnum;
+    const old = number === undefined || numbers === null ? name : numbers.get(number);
+    const type = old === undefined ? undefined : types.get(old);
+    if (old === undefined || type === undefined || masks.get(old) === mask) return;
+    updates.push(`${quoteName(old)} = defaultValueOfTypeName(${quoteString(type)})`);
+    if (mask === undefined) today.delete(old);
+    else today.set(old, mask);
+  });
+  if (updates.length === 0) return null;
+  const pairs = columns.map(([number, name]) => [number, name, ...(today.has(name) ? [today.get(name)] : [])]);
+  const words = `${VERSIONS_OF}${plan.id}${NUMBERS}${JSON.stringify(pairs)}`;
+  return { update: updates.join(', '), remember: `modify comment ${quoteString(words)}` };
+}
+
 /** How a value is shown in another type, and whether it is shown at all. */
 function converted(column: string, from: string, to: string): { value: string; isKept: string } {
   const [bareFrom, bareTo] = [bare(from), bare(to)];
@@ -192,6 +221,7 @@ async function commentOf(server: Server, database: string, table: string): Promi
   return row?.comment ?? '';
 }
 
+const VERSIONS_OF = 'Every version of the rows of ';
 const NUMBERS = ', columns by their numbers: ';
 
 function remark({ id, columns, relation }: TablePlan): string {
@@ -200,10 +230,11 @@ function remark({ id, columns, relation }: TablePlan): string {
     name,
     ...(mask === undefined ? [] : [mask]),
   ]);
-  return `Every version of the rows of ${id}${NUMBERS}${JSON.stringify(numbers)}`;
+  return `${VERSIONS_OF}${id}${NUMBERS}${JSON.stringify(numbers)}`;
 }
 
 interface Remembered {
+  readonly columns: readonly [number | null, string, string?][];
   /** Names by number; null where not all numbers are known. */
   readonly numbers: ReadonlyMap<number, string> | null;
   /** With which keys columns were masked, by name. */
@@ -212,11 +243,12 @@ interface Remembered {
 
 function remembered(comment: string): Remembered {
   const at = comment.indexOf(NUMBERS);
-  if (at < 0) return { numbers: null, masks: new Map() };
+  if (at < 0) return { columns: [], numbers: null, masks: new Map() };
   const columns = JSON.parse(comment.slice(at + NUMBERS.length)) as [number | null, string, string?][];
   const numbers = columns.map(([number, name]) => [number, name] as const);
   const isNumbered = (pair: readonly [number | null, string]): pair is [number, string] => pair[0] !== null;
   return {
+    columns,
     numbers: numbers.every(isNumbered) ? new Map(numbers) : null,
     masks: new Map(columns.flatMap(([, name, mask]) => (mask === undefined ? [] : [[name, mask] as const]))),
   };

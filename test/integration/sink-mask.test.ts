@@ -159,6 +159,24 @@ describe('a masked column', () => {
     });
   });
 
+  it('is taken out of a history that is not kept any more', async () => {
+    const former = relationOf('public.former', COLUMNS);
+    const row = { id: '1', email: `${RAW} former`, amount: '1.00', note: 'kept' };
+    await snapshot(await fixture.open(options(former, { history: true })), former, 0x1000n, [row]);
+    expect(await holding(`${RAW} former`)).toHaveLength(6);
+    for (const _ of ['masked', 'read anew'])
+      await snapshot(
+        await fixture.open(options(former, { history: false, mask: ['email'] })),
+        former,
+        0x2000n,
+        [row],
+      );
+    expect(await holding(`${RAW} former`)).toEqual([]);
+    expect(await fixture.query(`select email, note from ${fixture.database}.former_history`)).toEqual([
+      { email: null, note: 'kept' },
+    ]);
+  });
+
   it('has the hash of the constant that it was added with, in older rows and changes, and the constant is stored nowhere', async () => {
     const stamp = (width: number, missing: Record<string, string>) =>
       JSON.stringify({ file: '1', columns: `${width}`, width, missing, leaves: [] });
