@@ -166,7 +166,11 @@ export async function forgetOtherwiseMaskedVersions(
     else today.set(old, mask);
   });
   if (updates.length === 0) return null;
-  const pairs = columns.map(([number, name]) => [number, name, ...(today.has(name) ? [today.get(name)] : [])]);
+  const pairs = columns.map(([number, name]) => [
+    number,
+    name,
+    ...(today.has(name) ? [today.get(name)] : []),
+  ]);
   const words = `${VERSIONS_OF}${plan.id}${NUMBERS}${JSON.stringify(pairs)}`;
   return { update: updates.join(', '), remember: `modify comment ${quoteString(words)}` };
 }
