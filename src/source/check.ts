@@ -46,12 +46,13 @@ const FACTS = `
 export async function checkSource(options: SourceOptions): Promise<Finding[]> {
   const findings: Finding[] = [];
   let target: Target;
+  let pool: Pool;
   try {
     target = parseTarget(options.url);
+    pool = openPool(options.url);
   } catch (error) {
     return [failed('source url', error)];
   }
-  const pool = openPool(options.url);
   try {
     const server = await readServer(pool, target);
     const major = Math.floor(server.version / 10_000);

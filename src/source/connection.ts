@@ -95,6 +95,7 @@ export function serverConfig(url: string): ClientConfig {
   const host = hostOf(parsed);
   const tls = takeTls(parsed, host);
   // Said always: `pg` would take the host and TLS from the environment where nothing is said.
+  if (tls === 'off') parsed.searchParams.delete('sslnegotiation');
   parsed.searchParams.set('host', host.replace(/^\[(.+)\]$/, '$1'));
   return {
     connectionString: parsed.href,

@@ -1,6 +1,7 @@
 import { chmodSync, chownSync, copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { load } from '../../src/cli/load.js';
 import { serverAccount } from '../../src/dev/servers/account.js';
 import { startClickHouse, type LocalClickHouse } from '../../src/dev/servers/clickhouse.js';
 import { startPostgres, type LocalPostgres } from '../../src/dev/servers/postgres.js';
@@ -11,6 +12,7 @@ import { sinkFailure } from '../../src/sink/failure.js';
 import { connect, type ConnectionKind } from '../../src/source/connection.js';
 import { withTls } from '../../src/source/tls.js';
 import { Certificates, type Authority, type Certificate } from '../support/certificates.js';
+import { cli } from '../support/cli.js';
 import { createDatabases, type TestDatabases } from '../support/servers.js';
 import { TlsFront } from '../support/tls-front.js';
 import { Walhouse } from '../support/walhouse.js';
@@ -148,6 +150,17 @@ describe.skipIf(!Certificates.available())('with TLS, which takes openssl to be 
     expect(sessions.map(({ what }) => what)).toContain('walsender');
     expect(sessions.filter(({ ssl }) => !ssl)).toEqual([]);
     expect(walhouse.output).not.toContain(PASSWORD);
+
+    // The commands come in by the same door.
+    const config = ['--config', walhouse.configPath];
+    const initialised = join(certificates.directory, 'init.yaml');
+    const ended = await Promise.all([
+      cli(['check', ...config]),
+      cli(['verify', ...config]),
+      cli(['init', '--config', initialised], { SOURCE_URL: withTls(url(), mine()) }),
+    ]);
+    for (const { code, stdout, stderr } of ended)
+      expect([code, stdout, stderr]).toEqual([0, expect.anything(), '']);
     expect(await walhouse.stop()).toBe(0);
   });
 
@@ -237,6 +250,17 @@ describe.skipIf(!Certificates.available())('with TLS, which takes openssl to be 
   test('Postgres lets nobody in unencrypted, and the error says what to set', async () => {
     expect(await source('localhost', 'off')).toMatch(/source_auth_failed.*no encryption.*source\.tls/);
     expect(await source('localhost', undefined)).toMatch(/source_auth_failed.*no encryption.*source\.tls/);
+  });
+
+  test('files are loaded over nothing less', async () => {
+    const options = {
+      domain: 'payments',
+      from: certificates.directory,
+      existing: 'refuse',
+      json: true,
+    } as const;
+    const loading = load(options, { SOURCE_URL: withTls(url(), { ...mine(), ca: theirs.ca }) });
+    await expect(loading).rejects.toMatchObject({ kind: 'source_tls_failed' });
   });
 
   test('Postgres without TLS gets no connection that was to have it', async () => {
