@@ -238,6 +238,15 @@ class Model {
     );
   }
 
+  /** The latest payments of one merchant; null where there is none such. */
+  last(id: bigint, last: number): string[] | null {
+    if (!this.merchants.has(id)) return null;
+    return this.#within(id, NOW, WINDOW_US)
+      .sort((a, b) => Number(b.at - a.at) || Number(b.payment - a.payment))
+      .slice(0, last)
+      .map((row) => [row.payment, row.method, money(row.cents), row.status === 'Rejected'].join(' '));
+  }
+
   #within(merchant: bigint, to: Micros, windowUs: Micros) {
     return [...this.payments.values()].filter(
       (row) => row.merchant === merchant && row.at > to - windowUs && row.at <= to,
@@ -271,6 +280,8 @@ describe('the mart', () => {
       });
 
       const expected: { lsn: bigint; to: Micros; answer: Map<bigint, MerchantNumbers> }[] = [];
+      /** The latest payments of one. */
+      const latest: { lsn: bigint; id: bigint; rows: string[] | null }[] = [];
       /** Other windows, apart by method, and what they may be set beside; less often, since each is several queries. */
       const more: { lsn: bigint; question: RiskQuestion; answer: Partial<RiskResult> }[] = [];
       let lsn = 0x16b3748n;
@@ -290,6 +301,8 @@ describe('the mart', () => {
         for (const to of [NOW, pick(ends)])
           expected.push({ lsn: lsn + 8n, to, answer: model.answer(IDS, to) });
         if (transaction % 8 === 7) {
+          const id = pick(IDS);
+          latest.push({ lsn: lsn + 8n, id, rows: model.last(id, 3) });
           const [to, windowUs] = [pick(ends), pick([HOUR, 24n * HOUR, 48n * HOUR])];
           more.push({
             lsn: lsn + 8n,
@@ -328,6 +341,12 @@ describe('the mart', () => {
           never,
         );
         expect({ merchants, byMethod, baseline }, `seed ${seed}, position ${position}`).toEqual(answer);
+      }
+      for (const { lsn: position, id, rows } of latest) {
+        positions.current = at(position);
+        const { payments } = await risk.lastPayments(id, 3, never);
+        const found = payments?.map((row) => [row.paymentId, row.method, row.amount, row.rejected].join(' '));
+        expect(found ?? null, `seed ${seed}, position ${position}`).toEqual(rows);
       }
     },
   );

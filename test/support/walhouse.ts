@@ -24,6 +24,8 @@ export interface WalhouseOptions {
   readonly tables: Record<string, object | null>;
   readonly marts?: readonly string[];
   readonly keys?: string;
+  /** The key that these functions ask with, where there are any. */
+  readonly key?: string;
   /** `masking.key`. */
   readonly maskKey?: string;
   readonly verify?: { readonly every: string; readonly max_load?: number };
@@ -130,7 +132,7 @@ export class Walhouse {
   }
 
   async status(): Promise<StatusDocument> {
-    return (await (await fetch(`${this.url}/v1/replication`)).json()) as StatusDocument;
+    return (await (await this.#ask('/v1/replication')).json()) as StatusDocument;
   }
 
   /** Waits until the service has applied `lsn`. Fails at once, with its output, when the process has ended. */
@@ -140,9 +142,7 @@ export class Walhouse {
     while (performance.now() < deadline) {
       if (this.#child!.exitCode !== null || this.#child!.signalCode !== null) break;
       try {
-        const response = await fetch(
-          `${this.url}/v1/replication?min_lsn=${encodeURIComponent(lsn)}&wait_ms=5000`,
-        );
+        const response = await this.#ask(`/v1/replication?min_lsn=${encodeURIComponent(lsn)}&wait_ms=5000`);
         last = await response.text();
         if (response.ok) return;
         await sleep(50);
@@ -173,6 +173,14 @@ export class Walhouse {
       await sleep(50);
     }
     throw new Error(`walhouse did not stream ${tables.join(', ')} up to ${lsn}: ${last}\n${this.#output}`);
+  }
+
+  #ask(path: string): Promise<Response> {
+    const { key } = this.options;
+    return fetch(
+      `${this.url}${path}`,
+      key === undefined ? {} : { headers: { authorization: `Bearer ${key}` } },
+    );
   }
 
   async close(): Promise<void> {

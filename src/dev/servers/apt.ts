@@ -71,6 +71,12 @@ function forbidClusters(): () => void {
   return () => undo.forEach((step) => step());
 }
 
+/** Installs packages; returns null, or in a few words why it could not be done. */
+export async function aptInstallPackages(packages: readonly string[]): Promise<string | null> {
+  await apt(['update']);
+  return outcome(await aptInstall(packages));
+}
+
 function aptInstall(packages: readonly string[]): Promise<Finished> {
   return apt(['install', '--yes', '--no-install-recommends', '--no-upgrade', ...packages]);
 }

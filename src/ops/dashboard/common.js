@@ -53,9 +53,18 @@ function element(name, text, className) {
   return made;
 }
 
-function askForKey(refused) {
+/** What was refused for want of a key, by path. */
+const locked = new Set();
+
+function askForKey(path, refused) {
+  locked.add(path);
   $('key-form').hidden = false;
   $('key-error').textContent = refused;
+}
+
+function unlocked(path) {
+  locked.delete(path);
+  if (locked.size === 0) $('key-form').hidden = true;
 }
 
 /** Links to the other pages; asked for once there is a key that may know. */
@@ -77,10 +86,10 @@ async function showNavigation() {
 }
 
 /**
- * Asks `path` again and again and shows what it hears: `show(body)`; `locked(body)` where a key is missing or may not; `failed(body)` for any
+ * Asks `path` again and again and shows what it hears: `show(body)`; `refused(body)` where a key is missing or may not; `failed(body)` for any
  * other answer, and without a body where there is none. Returns what asks at once.
  */
-function watch({ path, show, locked = () => {}, failed, everyMs = POLL_MS }) {
+function watch({ path, show, refused = () => {}, failed, everyMs = POLL_MS }) {
   let polling = false;
   const poll = async () => {
     if (polling || document.hidden) return;
@@ -89,11 +98,11 @@ function watch({ path, show, locked = () => {}, failed, everyMs = POLL_MS }) {
       const { status, body } = await ask(path);
       if (status === 200) {
         show(body);
-        $('key-form').hidden = true;
+        unlocked(path);
         $('heard').textContent = `heard ${new Date().toLocaleTimeString()}`;
       } else if (status === 401 || status === 403) {
-        askForKey(sessionStorage.getItem(KEY_ITEM) === null ? '' : `${body.detail} ${body.fix}`);
-        locked(body);
+        askForKey(path, sessionStorage.getItem(KEY_ITEM) === null ? '' : `${body.detail} ${body.fix}`);
+        refused(body);
       } else failed(body);
     } catch {
       failed(undefined);
@@ -112,6 +121,8 @@ $('key-form').addEventListener('submit', (event) => {
   event.preventDefault();
   sessionStorage.setItem(KEY_ITEM, $('key').value.trim());
   $('key').value = '';
+  locked.clear();
+  $('key-form').hidden = true;
   document.dispatchEvent(new Event('walhouse-key'));
   showNavigation().catch(() => {});
 });

@@ -298,7 +298,7 @@ async function order(path, done) {
     const refused = status >= 400;
     $('ordered').className = refused ? 'bad-text' : 'quiet';
     $('ordered').textContent = refused ? `${body.detail} What to do: ${body.fix}` : done;
-    if (status === 401 || status === 403) askForKey(`${body.detail} ${body.fix}`);
+    if (status === 401 || status === 403) askForKey(path, `${body.detail} ${body.fix}`);
   } catch {
     $('ordered').className = 'bad-text';
     $('ordered').textContent = 'The service does not answer, so whether it took the order is not known.';
@@ -331,7 +331,7 @@ $('verify-all').addEventListener('click', () =>
 const poll = watch({
   path: '/v1/replication',
   show: showStatus,
-  locked: () =>
+  refused: () =>
     showOverview('unknown', 'Not known', 'Without a key this page cannot ask how replication stands.'),
   failed(body) {
     if (body === undefined)
