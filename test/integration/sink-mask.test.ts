@@ -1,4 +1,4 @@
-import { createHmac } from 'node:crypto';
+import { createHash, createHmac } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Relation } from '../../src/pipeline/relation.js';
 import { Masker } from '../../src/sink/mask.js';
@@ -157,6 +157,31 @@ describe('a masked column', () => {
     expect(await (await open({ history: true }, masker)).attach(accounts, ANY_MOMENT)).toMatchObject({
       live: false,
     });
+  });
+
+  it('leaves large values beside it as they are, row after row', async () => {
+    const letters = relationOf('public.letters', COLUMNS);
+    const sink = await fixture.open(options(letters, { history: false, mask: ['email'] }));
+    const row = (id: number, note: string): Row => ({ id: `${id}`, email: `e${id}`, amount: '1.00', note });
+    await snapshot(sink, letters, 0x1000n, [row(1, 'x'.repeat(1_500_000)), row(2, 'small')]);
+    await apply(sink, {
+      commitLsn: 0x2000n,
+      changes: ['y', 'z'].flatMap((letter, place) => [
+        { op: 'insert' as const, relation: letters, row: row(3 + 2 * place, letter.repeat(1_500_000)) },
+        { op: 'insert' as const, relation: letters, row: row(4 + 2 * place, letter) },
+      ]),
+    });
+    const notes = ['x'.repeat(1_500_000), 'small', 'y'.repeat(1_500_000), 'y', 'z'.repeat(1_500_000), 'z'];
+    expect(
+      await fixture.query(
+        `select email, lower(hex(MD5(note))) as note from ${fixture.database}.letters order by id`,
+      ),
+    ).toEqual(
+      notes.map((note, place) => ({
+        email: hash(`e${place + 1}`),
+        note: createHash('md5').update(note).digest('hex'),
+      })),
+    );
   });
 
   it('is taken out of a history that is not kept any more', async () => {
