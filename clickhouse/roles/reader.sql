@@ -15,5 +15,8 @@ alter user {database}_reader identified with sha256_hash by '{password_sha256}' 
 
 grant
   select on {database}.*,
-  select on {database}_landing.*
+  select on {database}_landing._walhouse_owner,
+  select on {database}_landing._walhouse_checkpoint,
+  select on {database}_landing._walhouse_tables,
+  select on {database}_landing._walhouse_reports
 to {database}_reader with replace option;

@@ -22,7 +22,7 @@ grant
     on {database}_landing.*,
   create database, create table, create view, drop table, drop view, alter table, alter view, truncate, select, insert, system cleanup
     on {database}_audit.*,
-  show databases, show tables, show columns on *.*,
+  show tables, show columns on *.*,
   select on system.parts,
   select on system.parts_columns,
   select on system.detached_parts,

@@ -103,6 +103,12 @@ async function applied(): Promise<void> {
   await walhouse.applied(row!.lsn);
 }
 
+/** The status, and the problem where it is one. */
+async function answered(url: string): Promise<string> {
+  const response = await fetch(url);
+  return response.ok ? String(response.status) : `${response.status} ${await response.text()}`;
+}
+
 const command = (...args: string[]): Promise<Ended> => cli([...args, '--config', walhouse.configPath]);
 
 beforeAll(async () => {
@@ -175,11 +181,19 @@ describe('clickhouse/roles/writer.sql', () => {
     await databases.postgres(`comment on column payments.note is 'Whatever'`);
     await databases.postgres(`update payments set note = 'x' where payment_id = 2`);
     await applied();
+    // As another user would have made it, in an earlier life of the service.
+    await as('admin', `alter table ${shop()}.payments_daily modify definer = default sql security definer`);
     const resync = await fetch(`${walhouse.url}/v1/tables/public.payments/resync`, { method: 'POST' });
     expect(resync.status).toBe(202);
     await expect
       .poll(async () => (await walhouse.status()).tables['public.payments']!.state, { timeout: 30_000 })
       .toBe('streaming');
+    expect(
+      await rows(
+        'admin',
+        `select distinct definer from system.tables where database in ('${shop()}', '${shop()}_audit') and engine like '%View'`,
+      ),
+    ).toEqual([{ definer: `${shop()}_writer` }]);
     for (const args of [['verify'], ['erase', 'public.payments', '--key', '400']]) {
       const { code, stdout, stderr } = await command(...args);
       expect(code, `${args.join(' ')}\n${stdout}${stderr}${walhouse.output}`).toBe(0);
@@ -218,6 +232,16 @@ describe('clickhouse/roles/reader.sql', () => {
         minLsn: row!.lsn,
       });
       expect(found.differences, reader.output).toEqual([]);
+      for (const path of [
+        '/v1/merchants/1/risk?by=method&baseline=true',
+        '/v1/merchants/1/payments',
+        '/v1/retention',
+        '/v1/domains/payments',
+        '/v1/replication',
+        '/readyz',
+        '/metrics',
+      ])
+        expect([path, await answered(`${reader.url}${path}`)]).toEqual([path, '200']);
     } finally {
       await postgres.end();
       await reader.close();
