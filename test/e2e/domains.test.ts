@@ -45,6 +45,18 @@ async function expectPictures({ walhouse }: Scenario, name: string): Promise<voi
   }
 }
 
+/** What analysts see says what it is: every view and each of its columns. */
+async function expectComments({ databases }: Scenario): Promise<void> {
+  const views = `database = '${databases.clickhouseDatabase}' and engine = 'View'`;
+  const bare = await databases.clickhouse(
+    `select name as view, '' as column from system.tables where ${views} and comment = ''
+     union all
+     select table, name from system.columns where database = '${databases.clickhouseDatabase}' and comment = ''
+        and table in (select name from system.tables where ${views})`,
+  );
+  expect(bare).toEqual([]);
+}
+
 interface DomainDocument {
   readonly pictures: readonly {
     readonly id: string;
@@ -75,6 +87,7 @@ describe.each(domains.map((domain, index) => ({ name: domain.name, domain, decod
       await scenario.walhouse.start();
       await scenario.expectEqual();
       await expectMartsEqual(scenario, oracles, { shown: true });
+      await expectComments(scenario);
 
       await traffic.start();
       await more(traffic);

@@ -448,7 +448,7 @@ describe('clickhouse/roles/analyst.sql', () => {
 
   it('sees no row past its retention, while landing still has it', async () => {
     await databases.postgres(
-      `insert into payments values (2000, 2, 3, 1, 'Visa', 'Paid', now() - interval '2 years' + interval '2 seconds', now())`,
+      `insert into payments values (2000, 2, 3, 1, 'Gone', 'Paid', now() - interval '2 years' + interval '2 seconds', now())`,
     );
     await applied();
     const seen = (): Promise<unknown[]> =>
@@ -466,6 +466,20 @@ describe('clickhouse/roles/analyst.sql', () => {
     expect(
       await rows('admin', `select payment_id from ${shop()}_landing.payments where payment_id = 2000`),
     ).toHaveLength(1);
+    const { text } = await as(
+      'admin',
+      `select count() from ${shop()}_landing.payments where throwIf(method = 'Gone') = 0`,
+    );
+    expect(text).toContain('FUNCTION_THROW_IF_VALUE_IS_NON_ZERO');
+    // Nor is it told by what a condition of the analyst's own would do with it.
+    for (const from of [
+      'payments',
+      'payments_history',
+      `payments_at(ts = now64(6, 'UTC'))`,
+      'payments_daily',
+    ])
+      await rows('anna', `select count() from ${shop()}.${from} where throwIf(method = 'Gone') = 0`);
+    await rows('anna', `select count() from ${shop()}_audit.payments where throwIf(after like '%Gone%') = 0`);
   }, 20_000);
 
   it('is made by the commands of the document, and reached by its curl', async () => {
