@@ -90,7 +90,7 @@ export class StoredPositions {
     return this.#oursAtMs + QUESTION_MS;
   }
 
-  /** How each table stands; read every second or so. */
+  /** How each table stands; read every second or so while another instance writes. */
   get tables(): readonly StoredTable[] {
     return this.#tables;
   }
@@ -126,15 +126,18 @@ export class StoredPositions {
       // Not waited for: a network that has gone silent keeps this longer than what positions depend on.
       this.#lookingAtTables ??= this.#lookAtTables().finally(() => (this.#lookingAtTables = null));
       this.#hurry = new AbortController();
-      const usually = this.isOurs === true ? LOOK_OURS_MS : LOOK_MS;
-      const ms = this.progress.waiting ? LOOK_SOON_MS : usually;
-      await sleep(ms, this.progress.waiting ? this.#closing.signal : this.#hurry.signal);
+      const { waiting } = this.progress;
+      // What we store ourselves we are not told sooner by asking; whoever waits is told by the replicator.
+      const ms = this.isOurs === true ? LOOK_OURS_MS : waiting ? LOOK_SOON_MS : LOOK_MS;
+      await sleep(ms, waiting ? this.#closing.signal : this.#hurry.signal);
     }
   }
 
   async #lookAtTables(): Promise<void> {
     const nowMs = performance.now();
     if (nowMs - this.#askedTablesAtMs < TABLES_MS || this.#stored?.owner == null) return;
+    // How its own tables stand the instance that writes knows better.
+    if (this.isOurs === true) return;
     this.#askedTablesAtMs = nowMs;
     try {
       this.#tables = await this.#sink.loadTables();

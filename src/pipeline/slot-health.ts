@@ -28,13 +28,13 @@ const MIB = 1024n ** 2n;
 /** Tells long before the slot is lost, or the source's disk is full of the WAL that it holds back; null while all is well. */
 export function slotWarning(slot: string, health: SlotHealth): SlotWarning | null {
   const { heldBytes, headroomBytes, limitBytes, walStatus } = health;
-  const held = `slot "${slot}" holds back ${mebibytes(heldBytes)} of WAL`;
   const behind = 'find out what keeps this from being read (walhouse status says what is waited for)';
+  const held = (): string => `slot "${slot}" holds back ${mebibytes(heldBytes)} of WAL`;
   if (limitBytes === null) {
     if (heldBytes < UNLIMITED_BYTES) return null;
     return {
       kind: 'slot_endangered',
-      what: `${held}, and nothing limits it.`,
+      what: `${held()}, and nothing limits it.`,
       why: "It grows until it is read, or the source's disk is full.",
       fix: `${behind}; and: alter system set max_slot_wal_keep_size = '100GB', or what the disk can spare`,
     };
@@ -44,7 +44,7 @@ export function slotWarning(slot: string, health: SlotHealth): SlotWarning | nul
   if (!isUnreserved && !isHalfGone) return null;
   return {
     kind: 'slot_endangered',
-    what: `${held}, of ${mebibytes(limitBytes)} that it may (max_slot_wal_keep_size); ${
+    what: `${held()}, of ${mebibytes(limitBytes)} that it may (max_slot_wal_keep_size); ${
       isUnreserved
         ? 'Postgres may drop it at the next checkpoint'
         : `${mebibytes(headroomBytes ?? 0n)} are left`
