@@ -255,7 +255,8 @@ describe.skipIf(!Certificates.available())('with TLS, which takes openssl to be 
   test('files are loaded over nothing less', async () => {
     const options = {
       domain: 'payments',
-      from: certificates.directory,
+      from: '.',
+      url: undefined,
       existing: 'refuse',
       json: true,
     } as const;
