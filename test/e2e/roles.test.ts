@@ -7,6 +7,8 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startClickHouse, type LocalClickHouse } from '../../src/dev/servers/clickhouse.js';
 import { compareRisk } from '../../src/ops/compare/risk.js';
+import { checkSink } from '../../src/sink/check.js';
+import { createSinkClient } from '../../src/sink/client.js';
 import { cli, type Ended } from '../support/cli.js';
 import { roleStatements, sha256, writeUsers, type RoleFile } from '../support/roles.js';
 import { createDatabases, type TestDatabases } from '../support/servers.js';
@@ -307,6 +309,35 @@ function alike(answer: readonly Record<string, unknown>[], columns: readonly str
   };
   return answer.map((row) => Object.fromEntries(columns.map((column) => [column, plain(row[column])])));
 }
+
+it('walhouse check names the rights that a user lacks, and the file that gives them', async () => {
+  const client = createSinkClient({
+    url: walhouse.options.clickhouseUrl.replace(
+      `_writer:${PASSWORDS['writer']}`,
+      `_reader:${PASSWORDS['reader']}`,
+    ),
+  });
+  try {
+    const { findings } = await checkSink({
+      client,
+      database: shop(),
+      history: true,
+      tables: [],
+      sourceBytes: 0,
+    });
+    const lacking = findings.filter(({ name, ok }) => !ok && name.startsWith('rights'));
+    expect(lacking.map(({ name }) => name)).toEqual([
+      `rights on ${shop()}`,
+      `rights on ${shop()}_landing`,
+      `rights on ${shop()}_audit`,
+      'rights elsewhere',
+    ]);
+    expect(lacking[3]!.detail).toContain('SELECT ON system.processes');
+    for (const { fix } of lacking) expect(fix).toContain('clickhouse/roles/writer.sql');
+  } finally {
+    await client.close();
+  }
+});
 
 describe('clickhouse/roles/analyst.sql', () => {
   let moment = '';
