@@ -262,7 +262,7 @@ describe('a ClickHouse that accepts and never answers', () => {
     const risk = new ClickHouseRisk({
       client,
       positions,
-      queries: { rows: { mart: '', landing: '' }, numbers: mart, byMethod: mart, peers: mart },
+      queries: { rows: { mart: '', landing: '' }, numbers: mart, byMethod: mart, peers: mart, last: mart },
     });
     const deadlineMs = { mart: 300, pass: 300, landing: 300 };
     const { url } = await serve(
