@@ -171,7 +171,13 @@ function bundler() {
 
 /** What the build depends on, relative to the root. */
 function sourceFiles() {
-  const files = ['tsconfig.json', 'tsconfig.build.json', 'package-lock.json', 'scripts/bundle.mjs'];
+  const files = [
+    'tsconfig.json',
+    'tsconfig.build.json',
+    'package-lock.json',
+    'scripts/bundle.mjs',
+    'src/ops/dashboard/assets.json',
+  ];
   const visit = (folder) => {
     for (const entry of readdirSync(join(ROOT, folder), { withFileTypes: true })) {
       const path = `${folder}/${entry.name}`;

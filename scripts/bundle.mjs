@@ -3,7 +3,7 @@
 // root is found.
 
 import { build } from 'esbuild';
-import { rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, readFileSync, rmSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -30,3 +30,9 @@ await build({
   external: ['pg-native'],
   logLevel: 'warning',
 });
+
+// What pages take from the service, as it is in the libraries.
+mkdirSync(join(OUT, 'assets'));
+const assets = JSON.parse(readFileSync(join(ROOT, 'src', 'ops', 'dashboard', 'assets.json'), 'utf8'));
+for (const { name, from } of assets)
+  copyFileSync(join(ROOT, 'node_modules', from), join(OUT, 'assets', name));

@@ -1,5 +1,6 @@
 import { OpenAPIHono } from '@hono/zod-openapi';
 import type { Hono } from 'hono';
+import { etag } from 'hono/etag';
 import { createMiddleware } from 'hono/factory';
 import { routePath } from 'hono/route';
 import { Registry } from 'prom-client';
@@ -130,7 +131,9 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     openapi: '3.1.0',
     info: { title: 'Walhouse', version: options.version ?? '0', description: DESCRIPTION },
   });
-  app.get('/openapi.json', guard.open(), (context) => context.json(document));
+  app.get('/openapi.json', guard.open(), etag(), (context) =>
+    context.json(document, 200, { 'cache-control': 'no-cache' }),
+  );
 
   const documented = app.openAPIRegistry.definitions.flatMap((definition): RouteName[] =>
     definition.type === 'route' ? [definition.route] : [],
@@ -160,6 +163,11 @@ function everyRequest(log: Log, metrics: ApiMetrics) {
     for (const [name, value] of Object.entries(USUAL_HEADERS))
       if (!headers.has(name)) headers.set(name, value);
     headers.set('x-request-id', requestId);
+    const rate = context.get('rate');
+    if (rate !== undefined) {
+      headers.set('ratelimit-policy', rate.policy);
+      headers.set('ratelimit', rate.left);
+    }
 
     const ms = performance.now() - startedMs;
     const { method } = context.req;

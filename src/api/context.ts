@@ -11,6 +11,8 @@ export interface ApiEnv {
     requestId: string;
     /** The key's name, once it is known. */
     caller?: string;
+    /** How often the caller may ask, and how often still: the fields of the answer. */
+    rate?: { readonly policy: string; readonly left: string };
   };
 }
 

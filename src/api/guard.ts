@@ -32,7 +32,7 @@ export class Guard {
   /** Lets everybody through, within the rate of their address. */
   open() {
     return createMiddleware<ApiEnv>(async (context, next) => {
-      this.#spend(`address:${addressOf(context)}`);
+      this.#spend(context, `address:${addressOf(context)}`);
       await next();
     });
   }
@@ -40,25 +40,35 @@ export class Guard {
   #admit(context: ApiContext, scope: Scope): void {
     const { keys } = this.#options;
     if (keys.length === 0) {
-      this.#spend(`address:${addressOf(context)}`);
+      this.#spend(context, `address:${addressOf(context)}`);
       return;
     }
     const presented = bearer(context.req.header('authorization'));
     const key = presented === null ? null : findKey(keys, presented);
     if (key === null) {
       // Guessing is limited by where it comes from.
-      this.#spend(`address:${addressOf(context)}`);
+      this.#spend(context, `address:${addressOf(context)}`);
       throw unauthorized(presented !== null);
     }
     context.set('caller', key.name);
-    this.#spend(`key:${key.name}`);
+    this.#spend(context, `key:${key.name}`);
     if (!key.scopes.has(scope)) throw forbidden(scope);
   }
 
-  #spend(caller: string): void {
-    const waitMs = this.#limiter.take(caller, this.#options.now());
-    if (waitMs === 0) return;
+  /**
+   * Takes one request from what the caller may ask, and says how much is left in the fields of the IETF's draft "RateLimit header
+   * fields for HTTP" (draft-ietf-httpapi-ratelimit-headers-10): `q` requests in `w` seconds, `r` left, all again in `t` seconds.
+   */
+  #spend(context: ApiContext, caller: string): void {
     const { perSecond, burst } = this.#options.rate;
+    const waitMs = this.#limiter.take(caller, this.#options.now());
+    const left = this.#limiter.left(caller);
+    const seconds = (requests: number): number => Math.ceil(requests / perSecond);
+    context.set('rate', {
+      policy: `"default";q=${burst};w=${seconds(burst)}`,
+      left: `"default";r=${left};t=${seconds(burst - left)}`,
+    });
+    if (waitMs === 0) return;
     throw new Problem({
       status: 429,
       kind: 'rate_exceeded',

@@ -32,6 +32,11 @@ export class RateLimiter {
     return this.#buckets.size;
   }
 
+  /** How many requests a caller may make at once now, as of when it was last heard; all of them where it is not known. */
+  left(caller: string): number {
+    return Math.floor((this.#buckets.get(caller)?.tokens ?? this.#limit.burst) + ROUNDING);
+  }
+
   /** Takes one request's token: 0 when there was one, otherwise the milliseconds until there is. */
   take(caller: string, nowMs: number): number {
     const { perSecond, burst } = this.#limit;

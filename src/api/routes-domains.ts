@@ -36,6 +36,7 @@ export function addDomainRoutes(
   const { pictures, positions, guard, now } = options;
   const list = createRoute({
     method: 'get',
+    tags: ['Domains'],
     path: '/v1/domains',
     operationId: 'domains',
     summary: 'The domains whose marts are kept',
@@ -81,6 +82,7 @@ export function addDomainRoutes(
 
   const one = createRoute({
     method: 'get',
+    tags: ['Domains'],
     path: '/v1/domains/{name}',
     operationId: 'domain',
     summary: 'What the page of a domain shows',

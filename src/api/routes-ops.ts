@@ -34,6 +34,7 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
 
   const replication = createRoute({
     method: 'get',
+    tags: ['Standing'],
     path: '/v1/replication',
     operationId: 'replication',
     summary: 'How replication stands',
@@ -55,6 +56,7 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
 
   const history = createRoute({
     method: 'get',
+    tags: ['Standing'],
     path: '/v1/replication/history',
     operationId: 'replicationHistory',
     summary: 'How replication stood in the last hour',
@@ -71,6 +73,7 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
 
   const retention = createRoute({
     method: 'get',
+    tags: ['Standing'],
     path: '/v1/retention',
     operationId: 'retention',
     summary: 'What is kept for how long, and what was removed last',
@@ -90,6 +93,7 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
   // does not live would, by health, restart all tables again and again for the sake of one that waits for a person.
   const livez = createRoute({
     method: 'get',
+    tags: ['Standing'],
     path: '/livez',
     operationId: 'livez',
     summary: 'Whether the process answers at all',
@@ -99,6 +103,7 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
 
   const healthz = createRoute({
     method: 'get',
+    tags: ['Standing'],
     path: '/healthz',
     operationId: 'healthz',
     summary: 'Whether the service, or a table of it, needs a person',
@@ -122,6 +127,7 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
 
   const readyz = createRoute({
     method: 'get',
+    tags: ['Standing'],
     path: '/readyz',
     operationId: 'readyz',
     summary: 'Whether questions are answered now',
@@ -140,6 +146,7 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
 
   const metrics = createRoute({
     method: 'get',
+    tags: ['Standing'],
     path: '/metrics',
     operationId: 'metrics',
     summary: 'Metrics for Prometheus',

@@ -41,6 +41,7 @@ export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOpt
   };
   const resyncTable = createRoute({
     method: 'post',
+    tags: ['Orders'],
     path: '/v1/tables/{id}/resync',
     operationId: 'resyncTable',
     summary: 'Snapshots a table again, beside what people read',
@@ -57,6 +58,7 @@ export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOpt
   addRepairRoute(app, options);
   const resyncAll = createRoute({
     method: 'post',
+    tags: ['Orders'],
     path: '/v1/resync',
     operationId: 'resyncAll',
     summary: 'Snapshots every table again; after a lost slot it begins again with everything',
@@ -70,6 +72,7 @@ export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOpt
   });
   const verifyTable = createRoute({
     method: 'post',
+    tags: ['Orders'],
     path: '/v1/tables/{id}/verify',
     operationId: 'verifyTable',
     summary: 'Compares a table, and the marts that it feeds, with the source in the background',
@@ -86,6 +89,7 @@ export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOpt
   });
   const verifyAll = createRoute({
     method: 'post',
+    tags: ['Orders'],
     path: '/v1/verify',
     operationId: 'verifyAll',
     summary: 'Compares every table and mart with the source in the background',
@@ -100,6 +104,7 @@ export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOpt
   for (const verb of ['pause', 'resume'] as const) {
     const route = createRoute({
       method: 'post',
+      tags: ['Orders'],
       path: `/v1/${verb}`,
       operationId: verb,
       summary: verb === 'pause' ? 'Stops reading; the slot stays' : 'Goes on after a pause',
@@ -132,6 +137,7 @@ const REPAIR_BODY_MAX_BYTES = 8 * 1024 * 1024;
 function addRepairRoute(app: OpenAPIHono<ApiEnv>, { guard, control }: OrderRoutesOptions): void {
   const repair = createRoute({
     method: 'post',
+    tags: ['Orders'],
     path: '/v1/tables/{id}/repair',
     operationId: 'repairTable',
     summary: `Stores the source's rows of up to ${REPAIR_KEYS_MAX} keys anew, marts included`,

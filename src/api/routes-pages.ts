@@ -1,4 +1,5 @@
 import type { OpenAPIHono } from '@hono/zod-openapi';
+import { etag } from 'hono/etag';
 import type { Dashboard } from '../ops/dashboard.js';
 import type { ApiEnv } from './context.js';
 import type { Guard } from './guard.js';
@@ -14,6 +15,7 @@ export function addPageRoutes(
     '/': dashboard.overview,
     '/domains/:name': dashboard.domain,
     '/merchants/:id': dashboard.merchant,
+    '/docs': dashboard.docs,
   };
   for (const [path, page] of Object.entries(pages))
     app.get(path, guard.open(), (context) =>
@@ -22,11 +24,16 @@ export function addPageRoutes(
         'content-security-policy': page.contentSecurityPolicy,
       }),
     );
-  app.get('/assets/chart.js', guard.open(), (context) =>
-    context.body(dashboard.chartLibrary, 200, {
-      'content-type': 'text/javascript; charset=utf-8',
-      'cache-control': ASSET,
-    }),
-  );
-  return [...Object.keys(pages), '/assets/chart.js'];
+  const paths = [...dashboard.assets].map(([name, content]) => {
+    const path = `/assets/${name}`;
+    const type = name.endsWith('.css') ? 'text/css' : 'text/javascript';
+    app.get(path, guard.open(), etag(), (context) =>
+      context.body(content, 200, {
+        'content-type': `${type}; charset=utf-8`,
+        'cache-control': ASSET,
+      }),
+    );
+    return path;
+  });
+  return [...Object.keys(pages), ...paths];
 }

@@ -61,6 +61,7 @@ export function addRiskRoutes(app: OpenAPIHono<ApiEnv>, options: RiskRoutesOptio
 
   const one = createRoute({
     method: 'get',
+    tags: ['Merchants'],
     path: '/v1/merchants/{id}/risk',
     operationId: 'merchantRisk',
     summary: 'The seven-day numbers of one merchant',
@@ -82,6 +83,7 @@ export function addRiskRoutes(app: OpenAPIHono<ApiEnv>, options: RiskRoutesOptio
 
   const many = createRoute({
     method: 'post',
+    tags: ['Merchants'],
     path: '/v1/merchants/risk',
     operationId: 'merchantsRisk',
     summary: 'The seven-day numbers of up to 1,000 merchants, at one position',
@@ -129,6 +131,7 @@ function addPaymentsRoute(
 ): void {
   const route = createRoute({
     method: 'get',
+    tags: ['Merchants'],
     path: '/v1/merchants/{id}/payments',
     operationId: 'merchantPayments',
     summary: 'The latest payments of one merchant in the last seven days',

@@ -1,7 +1,5 @@
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { dirname, join } from 'node:path';
+import { existsSync, readFileSync } from 'node:fs';
 
 /** One document with its style and script in it. */
 export interface DashboardPage {
@@ -17,22 +15,43 @@ export interface Dashboard {
   readonly domain: DashboardPage;
   /** The same for every merchant. */
   readonly merchant: DashboardPage;
-  /** Chart.js, which the pages that draw take from this server. */
-  readonly chartLibrary: string;
+  /** The reference of the API. */
+  readonly docs: DashboardPage;
+  /** Libraries that pages take from this server, by name. */
+  readonly assets: ReadonlyMap<string, string>;
 }
 
 /** Reads the pages' parts and puts them together. */
 export function loadDashboard(): Dashboard {
-  const library = dirname(createRequire(import.meta.url).resolve('chart.js'));
   return {
     overview: loadPage('overview', false),
     domain: loadPage('domain', true),
     merchant: loadPage('merchant', false),
-    chartLibrary: readFileSync(join(library, 'chart.umd.min.js'), 'utf8').replace(
-      /\n\/\/# sourceMappingURL=.*\s*$/,
-      '\n',
+    docs: loadDocs(),
+    assets: new Map(
+      (JSON.parse(readPart('assets.json')) as Asset[]).map((asset) => [asset.name, readAsset(asset)]),
     ),
   };
+}
+
+interface Asset {
+  readonly name: string;
+  /** Below node_modules. */
+  readonly from: string;
+}
+
+/** What is bundled has its assets beside it, and needs the libraries no more. */
+function readAsset({ name, from }: Asset): string {
+  const bundled = new URL(`./assets/${name}`, import.meta.url);
+  const file = existsSync(bundled) ? bundled : new URL(`../../node_modules/${from}`, import.meta.url);
+  return readFileSync(file, 'utf8').replace(/\n(\/\/|\/\*)# sourceMappingURL=.*\s*$/, '\n');
+}
+
+/** Written by Swagger UI, which sets styles on what it makes. */
+function loadDocs(): DashboardPage {
+  const html = readPart('docs.html');
+  const scripts = `script-src ${hashOf(html, 'script')} 'self'`;
+  return { html, contentSecurityPolicy: policy("style-src 'self' 'unsafe-inline'", scripts) };
 }
 
 /** `NAME.html` in the shell of every page, with the common style, what all scripts share, and `NAME.js`. */
@@ -45,19 +64,20 @@ function loadPage(name: string, draws: boolean): DashboardPage {
     .replace('<!-- library -->', () => (draws ? '<script src="/assets/chart.js" defer></script>' : ''))
     .replace('/* style */', () => style)
     .replace('/* script */', () => script);
-  return {
-    html,
-    contentSecurityPolicy: [
-      "default-src 'none'",
-      `style-src ${hashOf(html, 'style')}`,
-      `script-src ${hashOf(html, 'script')}${draws ? " 'self'" : ''}`,
-      "connect-src 'self'",
-      'img-src data:',
-      "base-uri 'none'",
-      "form-action 'none'",
-      "frame-ancestors 'none'",
-    ].join('; '),
-  };
+  const scripts = `script-src ${hashOf(html, 'script')}${draws ? " 'self'" : ''}`;
+  return { html, contentSecurityPolicy: policy(`style-src ${hashOf(html, 'style')}`, scripts) };
+}
+
+function policy(...allowed: readonly string[]): string {
+  return [
+    "default-src 'none'",
+    ...allowed,
+    "connect-src 'self'",
+    'img-src data:',
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ');
 }
 
 function readPart(name: string): string {

@@ -185,4 +185,26 @@ describe('the dashboard', () => {
     expect(html.match(/<script/g)).toHaveLength(1 + scripts.length);
     expect(html.match(/<style/g)).toHaveLength(1);
   });
+
+  test('the reference of the API is this server’s own, and reads the description that programs read', async () => {
+    const { app } = openApi();
+    const response = await app.request('/docs');
+    const html = await response.text();
+    const loaded = [...html.matchAll(/<(?:script|link)[^>]* (?:src|href)="(?!data:)([^"]*)"/g)].map(
+      ([, from]) => from!,
+    );
+    expect(loaded).toEqual(['/assets/swagger-ui.css', '/assets/swagger-ui.js']);
+    expect(html).toContain("url: '/openapi.json'");
+    for (const path of [...loaded, '/openapi.json']) {
+      const asset = await app.request(path);
+      expect(asset.status, path).toBe(200);
+      const tag = asset.headers.get('etag')!;
+      expect(tag, path).toMatch(/^"[0-9a-f]{40}"$/);
+      const again = await app.request(path, { headers: { 'if-none-match': tag } });
+      expect(again.status, path).toBe(304);
+      expect(await again.text()).toBe('');
+    }
+    const policy = response.headers.get('content-security-policy')!;
+    expect(policy).toMatch(/script-src 'sha256-[A-Za-z0-9+/]{43}=' 'self'; connect-src 'self'/);
+  });
 });

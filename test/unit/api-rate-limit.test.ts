@@ -66,6 +66,22 @@ describe('a client beyond its rate', () => {
     expect((await ask()).status).toBe(200);
   });
 
+  test('is told what is left of it, refused or not', async () => {
+    const { app, clock } = openApi({ limits: { rate } });
+    const told = async () => {
+      const { headers } = await app.request('/v1/merchants/42/risk');
+      return [headers.get('ratelimit-policy'), headers.get('ratelimit')];
+    };
+    const policy = '"default";q=2;w=1';
+    expect([await told(), await told(), await told()]).toEqual([
+      [policy, '"default";r=1;t=1'],
+      [policy, '"default";r=0;t=1'],
+      [policy, '"default";r=0;t=1'],
+    ]);
+    clock.nowMs += 1_000;
+    expect(await told()).toEqual([policy, '"default";r=1;t=1']);
+  });
+
   test('does not take from another key', async () => {
     const { app } = openApi({ limits: { rate }, keys });
     const ask = async (key: string) =>
