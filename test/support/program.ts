@@ -3,4 +3,6 @@
  * time), otherwise the source as it is now.
  */
 export const PROGRAM: readonly string[] =
-  process.env['WALHOUSE_TEST_BUILT'] === '1' ? ['dist/program/main.js'] : ['--import', 'tsx', 'src/cli/main.ts'];
+  process.env['WALHOUSE_TEST_BUILT'] === '1'
+    ? ['dist/program/main.js']
+    : ['--import', 'tsx', 'src/cli/main.ts'];
