@@ -4,9 +4,9 @@ import type { Relation } from '../pipeline/relation.js';
 import type { Evolutions, Since } from '../pipeline/source.js';
 import { ABSENT, NULL, Tuple, YOUNGER } from '../pipeline/tuple.js';
 import { decodeFailed, hasKey, identityLost, oldImage, schemaChanged, type Decoder } from './decoder.js';
+import { Envelope } from './envelope.js';
 import { FilteredChanges } from './filtered-changes.js';
 import { Layout, PASSED_OVER, type RowFilters } from './layout.js';
-import { SinceGate } from './since-gate.js';
 import { LONG_BYTES } from './long-messages.js';
 
 /** Microseconds from 1970-01-01 to 2000-01-01, where Postgres counts from. */
@@ -45,23 +45,17 @@ interface Wire {
 
 /** Decoder of pgoutput, protocol version 1, values as text. */
 export class PgoutputDecoder implements Decoder {
-  readonly #handler: ChangeHandler;
   readonly #relations: ReadonlyMap<string, Relation>;
   readonly #oids: ReadonlyMap<number, Relation>;
   /** An error: described in a layout that is not the catalog's, which is fine for changes of before the table's snapshot. */
   readonly #wires = new Map<number, Wire | WalhouseError | null>();
   readonly #filters: RowFilters;
   readonly #evolutions: Evolutions;
-  readonly #gate: SinceGate;
+  readonly #envelope: Envelope;
   readonly #row = new Tuple();
   readonly #old = new Tuple();
   #bytes: Buffer = Buffer.alloc(0);
   #at = 0;
-  #open = false;
-  #told = false;
-  #commitLsn = 0n;
-  #committedAtUs = 0n;
-  #xid = 0;
 
   /** `filters` for those conditions that the publication does not have. */
   constructor(
@@ -71,30 +65,30 @@ export class PgoutputDecoder implements Decoder {
     filters: RowFilters = new Map(),
     evolutions: Evolutions = () => null,
   ) {
-    this.#handler = filters.size === 0 ? handler : new FilteredChanges(handler, filters);
+    const filtered = filters.size === 0 ? handler : new FilteredChanges(handler, filters);
+    this.#envelope = new Envelope(relations, filtered, since, (reason) => this.#failed(reason));
     this.#filters = filters;
     this.#evolutions = evolutions;
-    this.#gate = new SinceGate(relations, since);
     this.#relations = new Map(relations.map((relation) => [relation.id, relation]));
     this.#oids = new Map(relations.map((relation) => [relation.oid, relation]));
   }
 
   get open(): boolean {
-    return this.#open;
+    return this.#envelope.open;
   }
 
   excuses(error: unknown): boolean {
-    return this.#gate.excuses(error);
+    return this.#envelope.excuses(error);
   }
 
   decode(message: Buffer): void {
     try {
       this.#decode(message);
     } catch (error) {
-      if (!(error instanceof WalhouseError) || !this.#gate.excuses(error)) throw error;
+      if (!(error instanceof WalhouseError) || !this.#envelope.excuses(error)) throw error;
       // The description is sent once; each change that relies on it is judged by its own position.
       if (message[0] === RELATION) this.#wires.set(message.readUInt32BE(1), error);
-      else this.#pass();
+      else this.#envelope.pass();
     }
   }
 
@@ -126,42 +120,17 @@ export class PgoutputDecoder implements Decoder {
   }
 
   #begin(): void {
-    if (this.#open) throw this.#failed('a transaction inside another');
     this.#need(20); // commit position, commit time, transaction id
-    this.#commitLsn = this.#bytes.readBigUInt64BE(1);
-    this.#committedAtUs = this.#bytes.readBigInt64BE(9) + POSTGRES_EPOCH_US;
-    this.#xid = this.#bytes.readUInt32BE(17);
-    this.#open = true;
-    this.#told = false;
-    this.#gate.begin(this.#commitLsn);
-  }
-
-  #commit(): void {
-    if (!this.#open) throw this.#failed('a commit without its begin');
-    this.#need(25); // flags, commit position, end position, commit time
-    const commitLsn = this.#bytes.readBigUInt64BE(2);
-    const endLsn = this.#bytes.readBigUInt64BE(10);
-    if (commitLsn !== this.#commitLsn) throw this.#failed('a commit of another transaction');
-    this.#open = false;
-    if (this.#told) this.#handler.commit({ commitLsn, endLsn });
-  }
-
-  /** Tells of the transaction once its first change is known to count. */
-  #tell(): void {
-    if (this.#told) return;
-    if (!this.#open) throw this.#failed('a change outside a transaction');
-    this.#told = true;
-    this.#handler.begin({
-      commitLsn: this.#commitLsn,
-      committedAtUs: this.#committedAtUs,
-      xid: this.#xid,
+    this.#envelope.begin({
+      commitLsn: this.#bytes.readBigUInt64BE(1),
+      committedAtUs: this.#bytes.readBigInt64BE(9) + POSTGRES_EPOCH_US,
+      xid: this.#bytes.readUInt32BE(17),
     });
   }
 
-  /** A change that does not count keeps its place in the transaction: versions are the same on every delivery. */
-  #pass(): void {
-    this.#tell();
-    this.#handler.passed?.();
+  #commit(): void {
+    this.#need(25); // flags, commit position, end position, commit time
+    this.#envelope.commit(this.#bytes.readBigUInt64BE(2), this.#bytes.readBigUInt64BE(10));
   }
 
   #insert(): void {
@@ -169,8 +138,7 @@ export class PgoutputDecoder implements Decoder {
     if (wire === null) return;
     if (this.#byte() !== NEW) throw this.#failed('an insert without its row');
     this.#tuple(wire, this.#row);
-    this.#tell();
-    this.#handler.insert(wire.relation, this.#row);
+    this.#envelope.tell().insert(wire.relation, this.#row);
   }
 
   #update(): void {
@@ -188,8 +156,7 @@ export class PgoutputDecoder implements Decoder {
     this.#tuple(wire, this.#row);
     const old = hasOld ? oldImage(relation, this.#old, this.#row, full) : null;
     if (!hasKey(relation, this.#row)) throw identityLost(relation);
-    this.#tell();
-    this.#handler.update(relation, old, this.#row);
+    this.#envelope.tell().update(relation, old, this.#row);
   }
 
   #delete(): void {
@@ -198,8 +165,7 @@ export class PgoutputDecoder implements Decoder {
     const marker = this.#byte();
     if (marker !== OLD_OR_ORIGIN && marker !== KEY) throw this.#failed('a delete without its row');
     this.#oldTuple(wire, marker === OLD_OR_ORIGIN);
-    this.#tell();
-    this.#handler.delete(wire.relation, this.#old);
+    this.#envelope.tell().delete(wire.relation, this.#old);
   }
 
   #truncate(): void {
@@ -213,8 +179,7 @@ export class PgoutputDecoder implements Decoder {
       if (wire !== null) relations.push(wire.relation);
     }
     if (relations.length === 0) return;
-    this.#tell();
-    this.#handler.truncate(relations);
+    this.#envelope.tell().truncate(relations);
   }
 
   /** Reads a relation's oid; null when the table is not configured. */
@@ -225,11 +190,7 @@ export class PgoutputDecoder implements Decoder {
     const wire = this.#wires.get(oid);
     if (wire === undefined) throw this.#failed('a change of a table that was not described');
     if (wire instanceof WalhouseError) throw wire;
-    if (wire !== null && this.#gate.passes(wire.relation)) {
-      this.#pass();
-      return null;
-    }
-    return wire;
+    return wire !== null && this.#envelope.passes(wire.relation) ? null : wire;
   }
 
   #relation(): void {
@@ -251,7 +212,7 @@ export class PgoutputDecoder implements Decoder {
     this.#at += 2;
     // After a change of columns the table is described again, so what is described now holds until then.
     const evolution = this.#evolutions(relation);
-    const isOlder = evolution !== null && this.#commitLsn < evolution.until;
+    const isOlder = evolution !== null && this.#envelope.commitLsn < evolution.until;
     const layout = new Layout(relation, this.#filters.has(relation), isOlder ? evolution : null);
     const { names, places, required } = layout;
     const columns = new Int32Array(count);

@@ -4,10 +4,10 @@ import type { Relation } from '../pipeline/relation.js';
 import type { Evolutions, Since } from '../pipeline/source.js';
 import { Tuple } from '../pipeline/tuple.js';
 import { hasKey, identityLost, oldImage, type Decoder } from './decoder.js';
+import { Envelope } from './envelope.js';
 import { FilteredChanges } from './filtered-changes.js';
 import { JsonScanner } from './json-scanner.js';
 import type { RowFilters } from './layout.js';
-import { SinceGate } from './since-gate.js';
 import type { TableShape } from './wal2json-table.js';
 import { shapeLookup, tableShapes } from './wal2json-table.js';
 
@@ -25,19 +25,13 @@ const UPDATE = 0x55;
 
 /** Decoder of wal2json, format version 2, with positions, times, transaction ids and transactions, without types. */
 export class Wal2jsonDecoder implements Decoder {
-  readonly #handler: ChangeHandler;
   /** Those whose columns have changed. */
   readonly #evolving: readonly TableShape[];
   readonly #shapeOf: (scanner: JsonScanner) => TableShape | null;
-  readonly #gate: SinceGate;
+  readonly #envelope: Envelope;
   readonly #scanner = new JsonScanner();
   readonly #row = new Tuple();
   readonly #old = new Tuple();
-  #open = false;
-  #told = false;
-  #commitLsn = 0n;
-  #committedAtUs = 0n;
-  #xid = 0;
   /** One TRUNCATE of several tables comes as one message for each, all with one position. */
   #truncated: Relation[] = [];
   #truncateLsn: Lsn = 0n;
@@ -49,27 +43,27 @@ export class Wal2jsonDecoder implements Decoder {
     filters: RowFilters = new Map(),
     evolutions: Evolutions = () => null,
   ) {
-    this.#handler = filters.size === 0 ? handler : new FilteredChanges(handler, filters);
-    this.#gate = new SinceGate(relations, since);
+    const filtered = filters.size === 0 ? handler : new FilteredChanges(handler, filters);
+    this.#envelope = new Envelope(relations, filtered, since, (reason) => this.#scanner.failed(reason));
     const shapes = tableShapes(relations, filters, evolutions);
     this.#evolving = shapes.filter(({ evolves }) => evolves);
     this.#shapeOf = shapeLookup(shapes);
   }
 
   get open(): boolean {
-    return this.#open;
+    return this.#envelope.open;
   }
 
   excuses(error: unknown): boolean {
-    return this.#gate.excuses(error);
+    return this.#envelope.excuses(error);
   }
 
   decode(message: Buffer): void {
     try {
       this.#decode(message);
     } catch (error) {
-      if (!this.#gate.excuses(error)) throw error;
-      this.#pass();
+      if (!this.#envelope.excuses(error)) throw error;
+      this.#envelope.pass();
     }
   }
 
@@ -102,7 +96,6 @@ export class Wal2jsonDecoder implements Decoder {
 
   #begin(): void {
     const scanner = this.#scanner;
-    if (this.#open) throw scanner.failed('a transaction inside another');
     let commitLsn: Lsn | null = null;
     let committedAtUs: bigint | null = null;
     let xid: number | null = null;
@@ -115,18 +108,12 @@ export class Wal2jsonDecoder implements Decoder {
     scanner.done();
     if (commitLsn === null || committedAtUs === null || xid === null)
       throw scanner.failed('a begin without position, time or transaction id');
-    this.#commitLsn = commitLsn;
-    this.#committedAtUs = committedAtUs;
-    this.#xid = xid;
-    this.#open = true;
-    this.#told = false;
-    this.#gate.begin(commitLsn);
+    this.#envelope.begin({ commitLsn, committedAtUs, xid });
     for (const shape of this.#evolving) shape.begin(commitLsn);
   }
 
   #commit(): void {
     const scanner = this.#scanner;
-    if (!this.#open) throw scanner.failed('a commit without its begin');
     let commitLsn: Lsn | null = null;
     let endLsn: Lsn | null = null;
     for (let key = scanner.key(); key !== null; key = scanner.key()) {
@@ -135,27 +122,8 @@ export class Wal2jsonDecoder implements Decoder {
       else scanner.skip();
     }
     scanner.done();
-    if (endLsn === null || commitLsn !== this.#commitLsn)
-      throw scanner.failed('a commit of another transaction');
-    this.#open = false;
-    if (this.#told) this.#handler.commit({ commitLsn, endLsn });
-  }
-
-  #tell(): void {
-    if (this.#told) return;
-    if (!this.#open) throw this.#scanner.failed('a change outside a transaction');
-    this.#told = true;
-    this.#handler.begin({
-      commitLsn: this.#commitLsn,
-      committedAtUs: this.#committedAtUs,
-      xid: this.#xid,
-    });
-  }
-
-  /** A change that does not count keeps its place in the transaction: versions are the same on every delivery. */
-  #pass(): void {
-    this.#tell();
-    this.#handler.passed?.();
+    if (commitLsn === null || endLsn === null) throw scanner.failed('a commit without its positions');
+    this.#envelope.commit(commitLsn, endLsn);
   }
 
   #insert(): void {
@@ -166,8 +134,7 @@ export class Wal2jsonDecoder implements Decoder {
     shape.requireWhole(this.#row);
     shape.settleYounger(this.#row);
     this.#scanner.end();
-    this.#tell();
-    this.#handler.insert(shape.relation, this.#row);
+    this.#envelope.tell().insert(shape.relation, this.#row);
   }
 
   #update(): void {
@@ -182,8 +149,7 @@ export class Wal2jsonDecoder implements Decoder {
     if (relation.replicaIdentity === 'full') shape.settleYounger(this.#row, this.#old);
     if (!hasKey(relation, this.#old)) throw identityLost(relation);
     const old = oldImage(relation, this.#old, this.#row, relation.replicaIdentity === 'full');
-    this.#tell();
-    this.#handler.update(relation, old, this.#row);
+    this.#envelope.tell().update(relation, old, this.#row);
   }
 
   #delete(): void {
@@ -193,8 +159,7 @@ export class Wal2jsonDecoder implements Decoder {
     shape.read(this.#scanner, this.#old);
     this.#scanner.end();
     if (!hasKey(shape.relation, this.#old)) throw identityLost(shape.relation);
-    this.#tell();
-    this.#handler.delete(shape.relation, this.#old);
+    this.#envelope.tell().delete(shape.relation, this.#old);
   }
 
   #truncate(): void {
@@ -208,19 +173,17 @@ export class Wal2jsonDecoder implements Decoder {
     }
     scanner.done();
     if (lsn === null) throw scanner.failed('a truncate without its position');
-    if (!this.#open) throw scanner.failed('a change outside a transaction');
+    if (!this.#envelope.open) throw scanner.failed('a change outside a transaction');
     if (lsn !== this.#truncateLsn && this.#truncated.length > 0) this.#flushTruncate();
     this.#truncateLsn = lsn;
     if (shape === null) return;
-    if (this.#gate.passes(shape.relation)) this.#pass();
-    else this.#truncated.push(shape.relation);
+    if (!this.#envelope.passes(shape.relation)) this.#truncated.push(shape.relation);
   }
 
   #flushTruncate(): void {
     const relations = this.#truncated;
     this.#truncated = [];
-    this.#tell();
-    this.#handler.truncate(relations);
+    this.#envelope.tell().truncate(relations);
   }
 
   /** Passes what every row's message carries and finds its table; null when that is not configured. */
@@ -229,9 +192,7 @@ export class Wal2jsonDecoder implements Decoder {
     for (let key = scanner.key(); key !== null; key = scanner.key()) {
       if (key === 'schema') {
         const shape = this.#shapeOf(scanner);
-        if (shape === null || !this.#gate.passes(shape.relation)) return shape;
-        this.#pass();
-        return null;
+        return shape !== null && this.#envelope.passes(shape.relation) ? null : shape;
       }
       scanner.skip();
     }
