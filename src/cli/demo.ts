@@ -1,4 +1,5 @@
 import { createWriteStream, mkdtempSync } from 'node:fs';
+import { rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -52,11 +53,18 @@ export async function demo(options: DemoOptions): Promise<number> {
     });
   }
   const cleanUp: (() => Promise<unknown>)[] = [];
+  const domains = await readDomains(options.domain);
+  const logs = mkdtempSync(join(tmpdir(), 'walhouse-demo-'));
+  // Last of all, and kept where somebody may want to read it.
+  const forgetLogs = (): void => void cleanUp.unshift(() => rm(logs, { recursive: true, force: true }));
   try {
-    return await runDemo(options, stopping.signal, cleanUp);
+    const code = await runDemo(options, domains, join(logs, 'demo.log'), stopping.signal, cleanUp);
+    if (code === 0) forgetLogs();
+    return code;
   } catch (error) {
-    if (stopping.signal.aborted) return 0;
-    throw error;
+    if (!stopping.signal.aborted) throw error;
+    forgetLogs();
+    return 0;
   } finally {
     for (const step of cleanUp.reverse())
       await step().catch((error: unknown) => say(`closing: ${String(error)}`));
@@ -72,11 +80,11 @@ interface Played {
 
 async function runDemo(
   options: DemoOptions,
+  domains: readonly Domain[],
+  logPath: string,
   stop: AbortSignal,
   cleanUp: (() => Promise<unknown>)[],
 ): Promise<number> {
-  const domains = await readDomains(options.domain);
-  const logPath = join(mkdtempSync(join(tmpdir(), 'walhouse-demo-')), 'demo.log');
   const log = pino({ name: 'walhouse' }, createWriteStream(logPath));
 
   const postgres = await startPostgres({ log: say, signal: stop });
