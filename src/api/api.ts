@@ -10,6 +10,7 @@ import type { StandingSample, StatusDocument } from '../ops/status.js';
 import type { Log } from '../pipeline/log.js';
 import { COALESCE_LIMITS, Coalescer, type CoalesceLimits } from './coalesce.js';
 import { addressOf, requestIdOf, type ApiEnv } from './context.js';
+import { DEADLINES, type Deadlines } from './deadline.js';
 import { answerFailure, answerUnknown, invalidParts, type RouteName } from './failures.js';
 import { Guard } from './guard.js';
 import type { ApiKey } from './keys.js';
@@ -29,11 +30,13 @@ export interface ApiLimits {
   /** For each key; for each address where there are no keys. */
   readonly rate: RateLimit;
   readonly coalesce: CoalesceLimits;
+  readonly deadlines: Deadlines;
 }
 
 export const API_LIMITS: ApiLimits = {
   rate: { perSecond: 5000, burst: 10_000 },
   coalesce: COALESCE_LIMITS,
+  deadlines: DEADLINES,
 };
 
 export interface ApiOptions {
@@ -112,15 +115,23 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     positions,
     guard,
     now,
+    deadlineMs: limits.deadlines.paymentsMs,
     windows: (options.windowsMs ?? []).map((ms) => microsFromMs(ms)),
   });
-  addDomainRoutes(app, { pictures: options.pictures ?? NO_PICTURES, positions, guard, now });
+  addDomainRoutes(app, {
+    pictures: options.pictures ?? NO_PICTURES,
+    positions,
+    guard,
+    now,
+    deadlineMs: limits.deadlines.picturesMs,
+  });
   addOpsRoutes(app, {
     status,
     positions,
     guard,
     registry: metrics.registry,
     history: options.history ?? (() => []),
+    deadlineMs: limits.deadlines.retentionMs,
     retention: options.retention ?? (() => Promise.resolve({ tables: {}, last_purge: null })),
   });
   addOrderRoutes(app, { guard, control: options.control ?? NO_CONTROL });

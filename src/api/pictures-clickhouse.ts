@@ -16,11 +16,12 @@ export function clickHousePictures(
 ): Pictures {
   return {
     pages,
-    async ask(picture): Promise<PictureAnswer> {
+    async ask(picture, signal): Promise<PictureAnswer> {
       try {
         const result = await client.query({
           query: picture.sql.replaceAll('{database}', quoteName(database)),
           format: 'JSONCompact',
+          abort_signal: signal,
           clickhouse_settings: {
             output_format_json_quote_64bit_integers: 1,
             output_format_json_quote_decimals: 1,

@@ -2,6 +2,7 @@ import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import type { DomainPage, Picture } from '../ops/pictures.js';
 import { formatLsn } from '../pipeline/lsn.js';
 import type { ApiEnv } from './context.js';
+import { within } from './deadline.js';
 import type { Guard } from './guard.js';
 import type { Positions } from './positions.js';
 import { Problem } from './problem.js';
@@ -17,7 +18,7 @@ export interface PictureAnswer {
 export interface Pictures {
   readonly pages: readonly DomainPage[];
   /** Rejects with a Problem where there is no answer. */
-  ask(picture: Picture): Promise<PictureAnswer>;
+  ask(picture: Picture, signal: AbortSignal): Promise<PictureAnswer>;
 }
 
 /** Several people who look at the same page ask ClickHouse once in this time. */
@@ -31,9 +32,10 @@ export function addDomainRoutes(
     readonly positions: Positions;
     readonly guard: Guard;
     readonly now: () => number;
+    readonly deadlineMs: number;
   },
 ): void {
-  const { pictures, positions, guard, now } = options;
+  const { pictures, positions, guard, now, deadlineMs } = options;
   const list = createRoute({
     method: 'get',
     tags: ['Domains'],
@@ -61,7 +63,10 @@ export function addDomainRoutes(
   const answerOf = async (page: DomainPage): Promise<z.input<typeof DomainAnswer>> => {
     // Known before the questions are asked, so the answers are of this position or a later one.
     const applied = positions.applied();
-    const answers = await Promise.all(page.pictures.map((picture) => pictures.ask(picture)));
+    // Whoever asked first may go; others wait for the same answer.
+    const answers = await within(deadlineMs, null, (signal) =>
+      Promise.all(page.pictures.map((picture) => pictures.ask(picture, signal))),
+    );
     return {
       name: page.name,
       title: page.title,

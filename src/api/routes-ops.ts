@@ -4,7 +4,8 @@ import type { LastPurge } from '../ops/reports/last-purge.js';
 import { SAMPLE_MS } from '../ops/standing-history.js';
 import type { StandingSample, StatusDocument } from '../ops/status.js';
 import { sinkProblem } from './clickhouse-failure.js';
-import type { ApiEnv } from './context.js';
+import { callerSignal, type ApiEnv } from './context.js';
+import { within } from './deadline.js';
 import { waitUntilApplied } from './freshness.js';
 import type { Guard } from './guard.js';
 import type { Positions } from './positions.js';
@@ -18,6 +19,8 @@ export interface OpsRoutesOptions {
   readonly registry: Registry;
   readonly history: () => readonly StandingSample[];
   readonly retention: () => Promise<RetentionStanding>;
+  /** Of the question about retention. */
+  readonly deadlineMs: number;
 }
 
 /** What is kept for how long, and what was removed last. */
@@ -87,7 +90,9 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
       ...problems(401, 403, 429, 503),
     },
   });
-  app.openapi(retention, async (context) => context.json(await retentionOf(options), 200));
+  app.openapi(retention, async (context) =>
+    context.json(await within(options.deadlineMs, callerSignal(context), () => retentionOf(options)), 200),
+  );
 
   // Health and readiness need no key, so they tell no more than a probe needs. Life is apart from health: whoever restarts what
   // does not live would, by health, restart all tables again and again for the sake of one that waits for a person.

@@ -3,6 +3,7 @@ import { bodyLimit } from 'hono/body-limit';
 import { formatLsn, type Lsn } from '../pipeline/lsn.js';
 import type { Coalescer } from './coalesce.js';
 import { callerSignal, type ApiContext, type ApiEnv } from './context.js';
+import { within } from './deadline.js';
 import { BODY_MAX_BYTES, bodyTooLarge } from './failures.js';
 import { behind, hasReached, refuseOlder, waitUntilApplied } from './freshness.js';
 import type { Guard } from './guard.js';
@@ -37,6 +38,8 @@ export interface RiskRoutesOptions {
   readonly positions: Positions;
   readonly guard: Guard;
   readonly now: () => number;
+  /** Of the question for single payments. */
+  readonly deadlineMs: number;
   /** Lengths of the windows that may be asked for; the seven days always may. */
   readonly windows: readonly Micros[];
 }
@@ -127,7 +130,7 @@ const LAST_DEFAULT = 20;
 /** `GET /v1/merchants/{id}/payments`. */
 function addPaymentsRoute(
   app: OpenAPIHono<ApiEnv>,
-  { guard, payments: reader, now }: RiskRoutesOptions,
+  { guard, payments: reader, now, deadlineMs }: RiskRoutesOptions,
 ): void {
   const route = createRoute({
     method: 'get',
@@ -149,7 +152,9 @@ function addPaymentsRoute(
   app.openapi(route, async (context) => {
     const { id } = context.req.valid('param');
     const last = context.req.valid('query').limit ?? LAST_DEFAULT;
-    const found = await reader.lastPayments(id, last, callerSignal(context));
+    const found = await within(deadlineMs, callerSignal(context), (signal) =>
+      reader.lastPayments(id, last, signal),
+    );
     const { payments } = found;
     if (payments === null) throw unknownMerchant(found);
     return context.json(
