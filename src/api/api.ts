@@ -8,6 +8,7 @@ import { loadDashboard } from '../ops/dashboard.js';
 import { addStandingMetrics } from '../ops/metrics/standing.js';
 import type { StandingSample, StatusDocument } from '../ops/status.js';
 import type { Log } from '../pipeline/log.js';
+import type { Tracer } from '../pipeline/tracer.js';
 import { COALESCE_LIMITS, Coalescer, type CoalesceLimits } from './coalesce.js';
 import { addressOf, requestIdOf, type ApiEnv } from './context.js';
 import { DEADLINES, type Deadlines } from './deadline.js';
@@ -61,6 +62,7 @@ export interface ApiOptions {
   readonly limits?: Partial<ApiLimits>;
   /** Where the API's metrics go; its own and those of `status` when left out. */
   readonly metrics?: ApiMetrics;
+  readonly tracer?: Tracer | undefined;
   readonly version?: string;
 }
 
@@ -107,7 +109,7 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
       if (!result.success) throw invalidParts(result.target, result.error);
     },
   });
-  app.use(everyRequest(log, metrics));
+  app.use(everyRequest(log, metrics, options.tracer));
   app.onError(answerFailure(log));
   addRiskRoutes(app, {
     coalescer,
@@ -161,12 +163,14 @@ function standingRegistry(status: ApiOptions['status']): Registry {
   return registry;
 }
 
-/** What every answer has, and what the log and the metrics learn of it. */
-function everyRequest(log: Log, metrics: ApiMetrics) {
+/** What every answer has, and what the log, the metrics and traces learn of it. */
+function everyRequest(log: Log, metrics: ApiMetrics, tracer?: Tracer) {
   return createMiddleware<ApiEnv>(async (context, next) => {
     const startedMs = performance.now();
     const requestId = requestIdOf(context);
     context.set('requestId', requestId);
+    const span = tracer?.request((name) => context.req.header(name)) ?? null;
+    context.set('span', span);
     await next();
 
     const { headers } = context.res;
@@ -186,6 +190,16 @@ function everyRequest(log: Log, metrics: ApiMetrics) {
     const matched = routePath(context, -1);
     const route = matched === '*' || matched === '/*' ? 'unknown' : matched;
     metrics.answered(route, method, status, ms / 1000);
+    if (span !== null) {
+      span.rename(`${method} ${route}`);
+      span.note({
+        'http.request.method': method,
+        'http.route': route,
+        'http.response.status_code': status,
+        'walhouse.request_id': requestId,
+      });
+      span.end(status >= 500 ? String(status) : null);
+    }
     const fields = {
       requestId,
       method,

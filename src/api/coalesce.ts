@@ -1,3 +1,4 @@
+import type { Span } from '../pipeline/tracer.js';
 import { deadlineProblem } from './clickhouse-failure.js';
 import { Problem } from './problem.js';
 import type { RiskCost, RiskQuestion, RiskReader, RiskResult } from './risk.js';
@@ -29,6 +30,7 @@ export type QueryObserver = (lane: Lane, lookups: number, ok: boolean) => void;
 
 interface Lookup {
   readonly ids: readonly bigint[];
+  readonly span: Span | null;
   readonly settle: (outcome: { result: RiskResult } | { error: unknown }) => void;
 }
 
@@ -86,7 +88,12 @@ export class Coalescer {
    * Like `RiskReader.read`, and bounded: rejects with a 503 Problem when too many wait already or the deadline passes, and
    * with the signal's reason when the caller has gone away; a query nobody waits for any more is called off.
    */
-  read(ids: readonly bigint[], question: RiskQuestion, signal: AbortSignal): Promise<RiskResult> {
+  read(
+    ids: readonly bigint[],
+    question: RiskQuestion,
+    signal: AbortSignal,
+    span: Span | null = null,
+  ): Promise<RiskResult> {
     if (signal.aborted) return Promise.reject(asError(signal.reason));
     const cost = this.#reader.cost(question);
     const state = this.#lanes[this.#laneOf(ids, question, cost)];
@@ -104,6 +111,7 @@ export class Coalescer {
       const timer = setTimeout(() => leave(deadlineProblem(deadlineMs)), deadlineMs);
       const lookup: Lookup = {
         ids,
+        span,
         settle: (outcome) => {
           clearTimeout(timer);
           signal.removeEventListener('abort', onAbort);
@@ -139,7 +147,7 @@ export class Coalescer {
   #send(state: LaneState, group: Group): void {
     state.running += 1;
     // `read` is called in this tick: it takes its position now.
-    this.#reader.read([...group.ids], group.question, group.abort.signal).then(
+    this.#reader.read([...group.ids], group.question, group.abort.signal, spanOf(group)).then(
       (result) => this.#sent(state, group, { result }),
       (error: unknown) => this.#sent(state, group, { error }),
     );
@@ -189,6 +197,16 @@ function lane(name: Lane): LaneState {
 
 function newGroup(question: RiskQuestion): Group {
   return { question, ids: new Set(), lookups: new Set(), abort: new AbortController() };
+}
+
+/** A query is told in one trace; those of the others who share it point there. */
+function spanOf({ lookups }: Group): Span | null {
+  let first: Span | null = null;
+  for (const { span } of lookups) {
+    if (first === null) first = span;
+    else span?.link(first);
+  }
+  return first;
 }
 
 /** Questions that one query can answer together have one key. */

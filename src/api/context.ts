@@ -1,5 +1,6 @@
 import type { HttpBindings } from '@hono/node-server';
 import type { Context } from 'hono';
+import type { Span } from '../pipeline/tracer.js';
 
 /** What a request carries through the routes. */
 export interface ApiEnv {
@@ -9,6 +10,8 @@ export interface ApiEnv {
   };
   Variables: {
     requestId: string;
+    /** null where the request is not traced. */
+    span: Span | null;
     /** The key's name, once it is known. */
     caller?: string;
     /** How often the caller may ask, and how often still: the fields of the answer. */

@@ -1,5 +1,7 @@
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
+import type { Span } from '../pipeline/tracer.js';
 import { versionBound } from '../pipeline/version.js';
+import { inTrace } from '../sink/in-trace.js';
 import { isBrokenConnection, sinkProblem } from './clickhouse-failure.js';
 import type { AppliedPosition, Positions } from './positions.js';
 import { Problem } from './problem.js';
@@ -91,6 +93,7 @@ interface Asking {
   readonly applied: AppliedPosition;
   readonly cost: RiskCost;
   readonly signal: AbortSignal;
+  readonly span: Span | null;
 }
 
 /** The risk question, asked of ClickHouse: one query at one position, with every value bound. */
@@ -112,18 +115,30 @@ export class ClickHouseRisk implements RiskReader, PaymentsReader {
     return question.baseline ? 'pass' : 'mart';
   }
 
-  async read(ids: readonly bigint[], question: RiskQuestion, signal: AbortSignal): Promise<RiskResult> {
+  async read(
+    ids: readonly bigint[],
+    question: RiskQuestion,
+    signal: AbortSignal,
+    span: Span | null = null,
+  ): Promise<RiskResult> {
     this.#refuseUnkept((question.to ?? microsFromMs(this.#now())) - reachUs(question));
     const cost = this.cost(question);
-    return this.#atOnePosition(cost, signal, (applied) => this.#ask(ids, question, applied, cost, signal));
+    return this.#atOnePosition(cost, signal, (applied) =>
+      this.#ask(ids, question, { applied, cost, signal, span }),
+    );
   }
 
-  async lastPayments(id: bigint, last: number, signal: AbortSignal): Promise<LastPayments> {
+  async lastPayments(
+    id: bigint,
+    last: number,
+    signal: AbortSignal,
+    span: Span | null = null,
+  ): Promise<LastPayments> {
     const cost = this.cost(riskQuestion(null));
     return this.#atOnePosition(cost, signal, async (applied) => {
       const takenAtMs = this.#now();
       const window = windowUntil(newestEnd(takenAtMs, applied), WINDOW_US);
-      const asking: Asking = { applied, cost, signal };
+      const asking: Asking = { applied, cost, signal, span };
       const known = await this.#numbers([id], window, asking);
       if (!known.has(id)) return { applied, takenAtMs, window, payments: null };
       const more = { ids: [id], every: false, last };
@@ -154,15 +169,9 @@ export class ClickHouseRisk implements RiskReader, PaymentsReader {
     }
   }
 
-  async #ask(
-    ids: readonly bigint[],
-    question: RiskQuestion,
-    applied: AppliedPosition,
-    cost: RiskCost,
-    signal: AbortSignal,
-  ): Promise<RiskResult> {
+  async #ask(ids: readonly bigint[], question: RiskQuestion, asking: Asking): Promise<RiskResult> {
     const takenAtMs = this.#now();
-    const asking: Asking = { applied, cost, signal };
+    const { applied } = asking;
     const { windowUs } = question;
     const window = windowUntil(question.to ?? newestEnd(takenAtMs, applied), windowUs);
     const merchants = await this.#numbers(ids, window, asking);
@@ -242,11 +251,12 @@ export class ClickHouseRisk implements RiskReader, PaymentsReader {
   async #rows<T>(
     what: string,
     window: RiskWindow,
-    { applied, cost, signal }: Asking,
+    { applied, cost, signal, span }: Asking,
     more: Readonly<Record<string, unknown>>,
   ): Promise<T[]> {
     const { client, queries, parameters } = this.#options;
     const rows = cost === 'landing' ? queries.rows.landing : queries.rows.mart;
+    const part = span?.child('query risk', { request: true });
     let found: T[];
     try {
       const result = await client.query({
@@ -263,9 +273,12 @@ export class ClickHouseRisk implements RiskReader, PaymentsReader {
         use_multipart_params_auto: true,
         clickhouse_settings: { ...SETTINGS, max_execution_time: this.#deadlineMs[cost] / 1000 },
         abort_signal: signal,
+        ...inTrace(part),
       });
       found = await result.json<T>();
+      part?.end();
     } catch (error) {
+      part?.end(signal.aborted ? 'aborted' : 'failed');
       if (signal.aborted) throw signal.reason;
       throw sinkProblem(error);
     }

@@ -1,3 +1,4 @@
+import type { Span } from '../pipeline/tracer.js';
 import type { AppliedPosition } from './positions.js';
 import type { Micros } from './timestamp.js';
 
@@ -97,13 +98,18 @@ export type RiskCost = 'mart' | 'pass' | 'landing';
  * when no true answer can be given, and with the signal's reason when it is aborted.
  */
 export interface RiskReader {
-  read(ids: readonly bigint[], question: RiskQuestion, signal: AbortSignal): Promise<RiskResult>;
+  read(
+    ids: readonly bigint[],
+    question: RiskQuestion,
+    signal: AbortSignal,
+    span?: Span | null,
+  ): Promise<RiskResult>;
   cost(question: RiskQuestion): RiskCost;
 }
 
 export interface PaymentsReader {
   /** The latest payments of the last seven days, at most `last` of them; rejects as `RiskReader.read` does. */
-  lastPayments(id: bigint, last: number, signal: AbortSignal): Promise<LastPayments>;
+  lastPayments(id: bigint, last: number, signal: AbortSignal, span?: Span | null): Promise<LastPayments>;
 }
 
 /** The usual window's length: 168 hours, whatever the calendar says. */

@@ -153,7 +153,7 @@ function addPaymentsRoute(
     const { id } = context.req.valid('param');
     const last = context.req.valid('query').limit ?? LAST_DEFAULT;
     const found = await within(deadlineMs, callerSignal(context), (signal) =>
-      reader.lastPayments(id, last, signal),
+      reader.lastPayments(id, last, signal, context.get('span')),
     );
     const { payments } = found;
     if (payments === null) throw unknownMerchant(found);
@@ -195,7 +195,7 @@ async function answer(
   if (applied === null) throw unavailable(positions);
   refuseOlder(applied.lagMs, query.max_lag_ms);
 
-  const result = await coalescer.read(ids, question, callerSignal(context));
+  const result = await coalescer.read(ids, question, callerSignal(context), context.get('span'));
   if (query.min_lsn !== undefined && !hasReached(result.applied, query.min_lsn)) {
     throw behind(query.min_lsn, result.applied, query.wait_ms ?? 0);
   }

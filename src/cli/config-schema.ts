@@ -312,6 +312,26 @@ export const configSchema = z.strictObject({
     })
     .prefault({})
     .describe('What Walhouse answers over HTTP.'),
+  tracing: z
+    .strictObject({
+      endpoint: urlOf(['http:', 'https:'], 'http://127.0.0.1:4318/v1/traces').meta({
+        description:
+          'Where a collector takes OTLP over HTTP. What it wants of headers, compression and certificates is taken from `OTEL_EXPORTER_OTLP_HEADERS` and the like.',
+        examples: ['http://127.0.0.1:4318/v1/traces'],
+      }),
+      sample: z
+        .number()
+        .min(0, 'must be from 0 to 1; write for example: 0.01')
+        .max(1, 'must be from 0 to 1; write for example: 0.01')
+        .default(0.01)
+        .describe(
+          'Of how many batches, and of how many requests whose caller does not say, there is a trace: 0.01 is one in a hundred.',
+        ),
+    })
+    .optional()
+    .describe(
+      'Sends OpenTelemetry traces, from commit to visible row and of requests to the API ([OPERATIONS.md](OPERATIONS.md#tracing)); without it there are none.',
+    ),
 });
 
 export type Config = z.output<typeof configSchema>;

@@ -167,7 +167,7 @@ function describe(issue: z.core.$ZodIssue): string[] {
 /** The value as the message shows it; URLs and keys may hold secrets and are left out. */
 function shown(input: unknown, key: string): string {
   if (input === undefined) return ' is missing';
-  if (/(^|\.)(url|keys?)$/.test(key) || typeof input === 'object') return '';
+  if (/(^|\.)(url|endpoint|keys?)$/.test(key) || typeof input === 'object') return '';
   return ` is ${JSON.stringify(input)}`;
 }
 

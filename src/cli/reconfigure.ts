@@ -6,8 +6,8 @@ import type { Source } from '../pipeline/source.js';
 import type { Config } from './config.js';
 
 /** What a running service cannot change: where things are, and under which names. Secrets among it are named, never shown. */
-function fixedOf({ source, sink, api }: Config): Record<string, unknown> {
-  const fixed: Record<string, unknown> = { 'api.listen': api.listen };
+function fixedOf({ source, sink, api, tracing }: Config): Record<string, unknown> {
+  const fixed: Record<string, unknown> = { 'api.listen': api.listen, tracing };
   for (const [key, value] of Object.entries(source)) fixed[`source.${key}`] = value;
   for (const [key, value] of Object.entries(sink)) fixed[`sink.${key}`] = value;
   return fixed;

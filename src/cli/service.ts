@@ -10,6 +10,7 @@ import { clickHousePictures } from '../api/pictures-clickhouse.js';
 import { serveApi } from '../api/serve.js';
 import { addProcessMetrics } from '../ops/metrics/process.js';
 import { addStandingMetrics } from '../ops/metrics/standing.js';
+import { addTraceMetrics } from '../ops/metrics/traces.js';
 import { addWorkMetrics } from '../ops/metrics/work.js';
 import { positionsOf } from '../ops/positions.js';
 import { SourceWatch } from '../ops/source-watch.js';
@@ -71,6 +72,15 @@ export async function startService(
     openSource({ ...to.source, tables: Object.keys(to.tables), selections: to.tables, log });
   const registry = new Registry();
   addProcessMetrics(registry, version());
+  const tracing =
+    config.tracing === undefined
+      ? null
+      : (await import('../ops/tracing.js')).openTracing({
+          ...config.tracing,
+          version: version(),
+          log,
+          meter: addTraceMetrics(registry),
+        });
   const meter = addWorkMetrics(registry, () => replicator?.tables ?? new Map());
   const replicator: Replicator | null =
     options.apiOnly === true
@@ -82,6 +92,7 @@ export async function startService(
           limits: LIMITS,
           log,
           meter,
+          tracer: tracing?.tracer,
         });
   const stored = new StoredPositions({
     sink: { stored: () => sink.stored(), loadTables: () => sink.loadTables() },
@@ -156,6 +167,7 @@ export async function startService(
       keys: parseKeys(to.api.keys ?? ''),
       log,
       metrics,
+      tracer: tracing?.tracer,
       version: version(),
     });
   };
@@ -181,6 +193,7 @@ export async function startService(
     await sink.close();
     await client.close();
     await askClient.close();
+    await tracing?.close();
   });
   return {
     url: server.url,

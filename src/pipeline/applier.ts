@@ -1,6 +1,7 @@
 import { Backoff, sleep } from './backoff.js';
+import type { BatchNotes, BatchTraces } from './batch-traces.js';
 import type { ChangeHandler, TransactionEnd, TransactionStart } from './change.js';
-import { WalhouseError } from './errors.js';
+import { asWalhouseError, WalhouseError } from './errors.js';
 import { failpoint } from './failpoint.js';
 import type { Log } from './log.js';
 import type { Lsn } from './lsn.js';
@@ -10,6 +11,7 @@ import { rejectable } from './rejectable.js';
 import type { Relation } from './relation.js';
 import type { Batch, Sink } from './sink.js';
 import { DELETE, INSERT, TRUNCATE, UPDATE, type Operation } from './table-report.js';
+import type { Span } from './tracer.js';
 import type { Tuple } from './tuple.js';
 import { ORDINAL_MAX } from './version.js';
 
@@ -30,6 +32,8 @@ export interface ApplierOptions {
    */
   readonly wholeFrom: Lsn;
   readonly meter: Meter;
+  /** null: nobody wants traces. */
+  readonly traces?: BatchTraces | null;
   readonly onChange: (relation: Relation, operation: Operation) => void;
   /** The stream has said something for the first time. */
   readonly onFirst?: () => void;
@@ -48,6 +52,7 @@ interface Ready {
   readonly whole: WholePosition | null;
   /** The batch ends inside a transaction. */
   readonly open: boolean;
+  readonly notes: BatchNotes | null;
 }
 
 interface WholePosition {
@@ -66,6 +71,7 @@ interface WholePosition {
 export class Applier implements ChangeHandler {
   readonly #options: ApplierOptions;
   readonly #backoff: Backoff;
+  readonly #traces: BatchTraces | null;
   readonly #stopping = new AbortController();
   #filling: Batch;
   #ready: Ready[] = [];
@@ -91,6 +97,7 @@ export class Applier implements ChangeHandler {
   constructor(options: ApplierOptions) {
     this.#options = options;
     this.#backoff = options.backoff ?? new Backoff({ firstMs: 100, longestMs: 30_000 });
+    this.#traces = options.traces ?? null;
     this.#filling = options.sink.openBatch();
   }
 
@@ -105,6 +112,7 @@ export class Applier implements ChangeHandler {
     this.#ordinal = 0;
     this.#transactionFrom = { rows: this.#filling.rows, bytes: this.#filling.bytes };
     this.#filling.begin(transaction);
+    this.#traces?.began(transaction);
   }
 
   insert(relation: Relation, row: Tuple): void {
@@ -136,6 +144,7 @@ export class Applier implements ChangeHandler {
   commit(transaction: TransactionEnd): void {
     this.#whole = { lsn: transaction.endLsn, committedAtUs: this.#transaction?.committedAtUs ?? null };
     this.#transaction = null;
+    this.#traces?.committed();
     if (this.#exceeds(this.#filling.rows, this.#filling.bytes)) {
       this.#cut();
       this.#pauseReading();
@@ -221,7 +230,12 @@ export class Applier implements ChangeHandler {
 
   /** Closes the filling batch. Inside a transaction the whole position stays that of the transactions before. */
   #cut(): void {
-    this.#ready.push({ batch: this.#filling, whole: this.#whole, open: this.#transaction !== null });
+    this.#ready.push({
+      batch: this.#filling,
+      whole: this.#whole,
+      open: this.#transaction !== null,
+      notes: this.#traces?.cut(this.#transaction) ?? null,
+    });
     this.#whole = null;
     this.#transactionFrom = { rows: 0, bytes: 0 };
     this.#filling = this.#options.sink.openBatch();
@@ -253,10 +267,12 @@ export class Applier implements ChangeHandler {
     while (!this.#stopping.signal.aborted) {
       const ready = this.#take();
       if (ready === null) return;
+      let span: Span | null = null;
       if (ready.batch.rows > 0 || ready.batch.sealed) {
         await this.#letHoldersIn();
         failpoint('before_insert');
-        this.#storing = this.#store(ready.batch);
+        if (ready.notes !== null) span = this.#traces!.storing(ready.notes, ready.batch, ready.open);
+        this.#storing = this.#store(ready.batch, span);
         try {
           await this.#storing;
         } finally {
@@ -267,10 +283,9 @@ export class Applier implements ChangeHandler {
       }
       // Also of a batch that brought nothing but the end of a transaction whose rows are stored.
       this.#partial = ready.open;
-      if (ready.whole !== null) {
-        this.#options.progress.advance(ready.whole.lsn, ready.whole.committedAtUs);
-        this.#options.onDurable();
-      }
+      if (ready.whole !== null) this.#options.progress.advance(ready.whole.lsn, ready.whole.committedAtUs);
+      if (span !== null) this.#traces!.stored(span, ready.whole?.lsn ?? null);
+      if (ready.whole !== null) this.#options.onDurable();
       if (this.#ready.length === 0) this.#resumeReading();
     }
   }
@@ -297,19 +312,23 @@ export class Applier implements ChangeHandler {
     return this.#ready.shift() ?? null;
   }
 
-  async #store(batch: Batch): Promise<void> {
+  async #store(batch: Batch, span: Span | null): Promise<void> {
     const { rows, bytes } = batch;
     const startedAtMs = performance.now();
     for (;;) {
       try {
-        await this.#options.sink.store(batch);
+        await this.#options.sink.store(batch, span);
         this.#options.meter.stored({ rows, bytes, seconds: (performance.now() - startedAtMs) / 1000 });
         if (this.#backoff.attempt > 0) this.#options.onRetry(null, 0);
         this.#backoff.reset();
         return;
       } catch (error) {
-        if (!(error instanceof WalhouseError) || error.policy !== 'retry') throw error;
+        if (!(error instanceof WalhouseError) || error.policy !== 'retry') {
+          span?.end(asWalhouseError(error).kind);
+          throw error;
+        }
         const waitMs = this.#backoff.nextMs();
+        span?.note({ 'walhouse.failed_attempts': this.#backoff.attempt });
         this.#options.onRetry(error, waitMs);
         this.#options.log.warn({ kind: error.kind, waitMs, attempt: this.#backoff.attempt }, error.message);
         await sleep(waitMs, this.#stopping.signal);

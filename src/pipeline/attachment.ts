@@ -1,5 +1,6 @@
 import { Applier, type BatchLimits } from './applier.js';
 import { sleep } from './backoff.js';
+import { BatchTraces } from './batch-traces.js';
 import { Checkpointer } from './checkpointer.js';
 import type { WalhouseError } from './errors.js';
 import type { Log } from './log.js';
@@ -11,6 +12,7 @@ import type { Relation } from './relation.js';
 import type { Sink } from './sink.js';
 import type { ChangeStream, Evolutions, Since, Source, SourceIdentity } from './source.js';
 import type { Operation } from './table-report.js';
+import type { Tracer } from './tracer.js';
 
 /** How long a clean leave may take to store what is on its way. */
 const DRAIN_MS = 10_000;
@@ -25,6 +27,7 @@ export interface AttachmentOptions {
   /** The shortest time between two checkpoints. */
   readonly checkpointMs?: number;
   readonly meter?: Meter;
+  readonly tracer?: Tracer | undefined;
 }
 
 export interface AttachmentParts {
@@ -61,6 +64,7 @@ export class Attachment {
     this.#options = options;
     this.#parts = parts;
     this.#stream = parts.source.openStream(parts.relations, parts.since, parts.evolutions);
+    const traces = options.tracer === undefined ? null : new BatchTraces(options.tracer);
     this.#checkpointer = new Checkpointer({
       sink: options.sink,
       everyMs: options.checkpointMs ?? 100,
@@ -70,6 +74,7 @@ export class Attachment {
         parts.progress.confirmedUpTo(lsn);
       },
       onFailure: (error) => this.#broken.reject(error),
+      traces,
     });
     this.applier = new Applier({
       sink: options.sink,
@@ -84,6 +89,7 @@ export class Attachment {
       onDurable: () => this.#checkpoint(),
       onFirst: parts.onStreaming,
       meter: options.meter ?? NO_METER,
+      traces,
       onChange: parts.onChange,
       onRetry: parts.onRetry,
     });

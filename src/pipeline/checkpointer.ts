@@ -1,5 +1,6 @@
 import { Backoff, sleep } from './backoff.js';
-import { WalhouseError } from './errors.js';
+import type { BatchTraces } from './batch-traces.js';
+import { asWalhouseError, WalhouseError } from './errors.js';
 import { failpoint } from './failpoint.js';
 import type { Log } from './log.js';
 import type { Lsn } from './lsn.js';
@@ -18,6 +19,7 @@ export class Checkpointer {
   readonly #log: Log;
   readonly #confirm: (lsn: Lsn) => void;
   readonly #onFailure: (error: unknown) => void;
+  readonly #traces: BatchTraces | null;
   readonly #backoff = new Backoff({ firstMs: 200, longestMs: 10_000 });
   readonly #stopping = new AbortController();
   #wanted: Checkpoint | null = null;
@@ -31,12 +33,14 @@ export class Checkpointer {
     log: Log;
     confirm: (lsn: Lsn) => void;
     onFailure: (error: unknown) => void;
+    traces?: BatchTraces | null;
   }) {
     this.#sink = options.sink;
     this.#everyMs = options.everyMs;
     this.#log = options.log;
     this.#confirm = options.confirm;
     this.#onFailure = options.onFailure;
+    this.#traces = options.traces ?? null;
   }
 
   save(checkpoint: Checkpoint): void {
@@ -68,10 +72,12 @@ export class Checkpointer {
     while (this.#wanted !== null && !this.#stopping.signal.aborted) {
       const checkpoint = this.#wanted;
       this.#wanted = null;
+      const traced = this.#traces?.saving(checkpoint.appliedLsn) ?? null;
       try {
         failpoint('before_checkpoint');
-        await this.#sink.saveCheckpoint(checkpoint);
+        await this.#sink.saveCheckpoint(checkpoint, traced?.span);
       } catch (error) {
+        traced?.failed(asWalhouseError(error).kind);
         if (!(error instanceof WalhouseError) || error.policy !== 'retry') {
           this.#onFailure(error);
           return;
@@ -86,7 +92,9 @@ export class Checkpointer {
       this.#saved = checkpoint;
       this.#savedAtMs = performance.now();
       failpoint('after_checkpoint');
-      this.#confirm(checkpoint.appliedLsn);
+      const confirm = (): void => this.#confirm(checkpoint.appliedLsn);
+      if (traced === null) confirm();
+      else traced.saved(confirm);
       failpoint('after_confirm');
       if (this.#wanted === null) return;
       await sleep(this.#everyMs, this.#stopping.signal);

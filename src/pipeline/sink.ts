@@ -3,6 +3,7 @@ import type { WalhouseError } from './errors.js';
 import type { Lsn } from './lsn.js';
 import type { Relation } from './relation.js';
 import type { Evolution, RetentionCut, SourceIdentity } from './source.js';
+import type { Span } from './tracer.js';
 import type { Tuple } from './tuple.js';
 
 /** What one round of inserts carries. Filled synchronously, stored once, then discarded. */
@@ -130,7 +131,7 @@ export interface Sink {
   /** Reads who writes and how far it is; works without `open`, and changes nothing. */
   stored(): Promise<Stored>;
   loadCheckpoint(): Promise<Checkpoint | null>;
-  saveCheckpoint(checkpoint: Checkpoint): Promise<void>;
+  saveCheckpoint(checkpoint: Checkpoint, span?: Span | null): Promise<void>;
   /** Works without `open`, as `stored` does. */
   loadTables(): Promise<readonly StoredTable[]>;
   /** Refuses, before anything is made on either side, tables that it could not keep as they are configured. */
@@ -169,8 +170,8 @@ export interface Sink {
   /** Forgets up to where everything is stored: the next run begins with snapshots of every table. */
   forgetCheckpoint(): Promise<void>;
   openBatch(): Batch;
-  /** Resolves once every row of the batch is durable. */
-  store(batch: Batch): Promise<void>;
+  /** Resolves once every row of the batch is durable. What is done for it becomes part of `span`. */
+  store(batch: Batch, span?: Span | null): Promise<void>;
   /** Rows quarantined so far, by table id. */
   quarantined(): ReadonlyMap<string, number>;
   close(): Promise<void>;

@@ -1,4 +1,5 @@
 import type { Checkpoint } from '../pipeline/sink.js';
+import type { Span } from '../pipeline/tracer.js';
 import { qualified } from './identifier.js';
 import type { Server } from './server.js';
 
@@ -108,8 +109,8 @@ export class Checkpoints {
     await this.#insert(epoch, { forgotten: 1 });
   }
 
-  async save(epoch: number, checkpoint: Checkpoint): Promise<void> {
-    await this.#insert(epoch, {
+  async save(epoch: number, checkpoint: Checkpoint, span: Span | null = null): Promise<void> {
+    const row = {
       slot: checkpoint.slot,
       system_identifier: checkpoint.identity.systemIdentifier,
       timeline: checkpoint.identity.timeline,
@@ -118,15 +119,17 @@ export class Checkpoints {
       committed_at_us: checkpoint.committedAtUs?.toString() ?? null,
       exact: checkpoint.exact,
       lag_ms: checkpoint.lagMs,
-    });
+    };
+    await this.#insert(epoch, row, span);
   }
 
-  async #insert(epoch: number, row: object): Promise<void> {
+  async #insert(epoch: number, row: object, span: Span | null = null): Promise<void> {
     this.#saves += 1;
     await this.#server.insertRows(
       this.#table,
       [{ epoch, save: this.#saves, ...row }],
       'saving the checkpoint',
+      span,
     );
   }
 }

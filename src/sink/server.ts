@@ -1,8 +1,10 @@
 import { Readable } from 'node:stream';
 import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
-import { WalhouseError } from '../pipeline/errors.js';
+import { asWalhouseError, WalhouseError } from '../pipeline/errors.js';
+import type { Span } from '../pipeline/tracer.js';
 import { LONGEST_MS, PINNED_SETTINGS } from './client.js';
 import { sinkFailure } from './failure.js';
+import { inTrace } from './in-trace.js';
 import type { RowBuffer } from './row-buffer.js';
 
 const DEADLINE_MS = 60_000;
@@ -36,8 +38,18 @@ export class Server {
   }
 
   /** Inserts rows that are TabSeparated already; resolves once they are durable. */
-  async insert(table: string, columns: readonly string[], rows: RowBuffer, doing: string): Promise<void> {
-    await this.#request(doing, this.#insertMs, async (signal) => {
+  async insert(
+    table: string,
+    columns: readonly string[],
+    rows: RowBuffer,
+    doing: string,
+    span: Span | null = null,
+  ): Promise<void> {
+    const part = span?.child(`insert ${table}`, {
+      request: true,
+      facts: { 'db.collection.name': table, 'walhouse.rows': rows.rows, 'walhouse.bytes': rows.length },
+    });
+    const inserting = this.#request(doing, this.#insertMs, async (signal) => {
       await this.#client.insert({
         table,
         columns: columns as [string, ...string[]],
@@ -45,13 +57,20 @@ export class Server {
         values: Readable.from(rows.pieces(), { objectMode: false }),
         clickhouse_settings: PINNED_SETTINGS,
         ...this.#identified(),
+        ...inTrace(part),
         abort_signal: signal,
       });
     });
+    await (part === undefined ? inserting : told(part, inserting));
   }
 
   /** Inserts a few rows as objects. */
-  async insertRows(table: string, rows: readonly object[], doing: string): Promise<void> {
+  async insertRows(
+    table: string,
+    rows: readonly object[],
+    doing: string,
+    span: Span | null = null,
+  ): Promise<void> {
     await this.#request(doing, this.#insertMs, async (signal) => {
       await this.#client.insert({
         table,
@@ -59,6 +78,7 @@ export class Server {
         values: rows,
         clickhouse_settings: PINNED_SETTINGS,
         ...this.#identified(),
+        ...inTrace(span),
         abort_signal: signal,
       });
     });
@@ -194,6 +214,17 @@ export class Server {
       clearTimeout(timer);
       this.#running.delete(controller);
     }
+  }
+}
+
+/** Ends the span with what it was about. */
+async function told(span: Span, work: Promise<void>): Promise<void> {
+  try {
+    await work;
+    span.end();
+  } catch (error) {
+    span.end(asWalhouseError(error).kind);
+    throw error;
   }
 }
 

@@ -17,6 +17,7 @@ import {
   type Stored,
   type StoredTable,
 } from '../pipeline/sink.js';
+import type { Span } from '../pipeline/tracer.js';
 import { prepareAlteration, resume, type Alteration, type Moment, type Prepared } from './alteration.js';
 import { AUDIT_COLUMNS, auditTable, auditView, forgetOtherwiseMasked } from './audit.js';
 import { RowBatch, type TableRows } from './batch.js';
@@ -160,8 +161,8 @@ class ClickHouseSink implements Sink {
     return this.#checkpoints.load();
   }
 
-  saveCheckpoint(checkpoint: Checkpoint): Promise<void> {
-    return this.#checkpoints.save(this.#ownership.epoch, checkpoint);
+  saveCheckpoint(checkpoint: Checkpoint, span: Span | null = null): Promise<void> {
+    return this.#checkpoints.save(this.#ownership.epoch, checkpoint, span);
   }
 
   async stored(): Promise<Stored> {
@@ -469,14 +470,15 @@ class ClickHouseSink implements Sink {
     return new RowBatch((relation) => this.#planOf(relation), this.#pool);
   }
 
-  async store(batch: Batch): Promise<void> {
+  async store(batch: Batch, span: Span | null = null): Promise<void> {
     if (!(batch instanceof RowBatch)) throw new Error('not a batch of this sink');
+    span?.note({ 'walhouse.tables': Array.from(batch.tables, ({ plan }) => plan.id) });
     await this.#quarantine.add(batch.quarantined);
     const queue = [...batch.tables];
     let first = true;
     const workers = Array.from({ length: Math.min(INSERTS_AT_ONCE, queue.length) }, async () => {
       for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
-        await this.#storeTable(batch, table);
+        await this.#storeTable(batch, table, span);
         if (first) failpoint('between_tables');
         first = false;
       }
@@ -512,7 +514,11 @@ class ClickHouseSink implements Sink {
     return Promise.resolve();
   }
 
-  async #storeTable(batch: RowBatch, { plan, out, incomplete, audit, versions }: TableRows): Promise<void> {
+  async #storeTable(
+    batch: RowBatch,
+    { plan, out, incomplete, audit, versions }: TableRows,
+    span: Span | null,
+  ): Promise<void> {
     const stage = this.#stages.get(plan.id)?.stage;
     if (incomplete.length > 0) {
       if (stage !== undefined && !stage.live) stage.postpone(incomplete);
@@ -528,13 +534,13 @@ class ClickHouseSink implements Sink {
     }
     const doing = `storing rows of ${plan.id}`;
     if (audit !== null && audit.out.rows > 0)
-      await this.#server.insert(plan.auditRows, AUDIT_COLUMNS, audit.out, doing);
+      await this.#server.insert(plan.auditRows, AUDIT_COLUMNS, audit.out, doing, span);
     if (versions !== null && versions.out.rows > 0)
       for (const copy of this.#versionsOf(plan))
-        await this.#server.insert(copy.versions, versionColumns(plan), versions.out, doing);
+        await this.#server.insert(copy.versions, versionColumns(plan), versions.out, doing, span);
     if (out.rows === 0) return;
     for (const { landing } of this.#copies(plan))
-      await this.#server.insert(landing, plan.insertColumns, out, doing);
+      await this.#server.insert(landing, plan.insertColumns, out, doing, span);
   }
 
   /** The copy of a table that people read is another one from now on. */

@@ -21,16 +21,18 @@ interface Rule {
 const POSTGRES = ['pg', 'pg-copy-streams', 'pg-logical-replication'];
 const CLICKHOUSE = ['@clickhouse/client'];
 const HTTP = ['hono', '@hono/node-server', '@hono/zod-openapi'];
+/** Others tell a `Tracer`. */
+const TRACING = ['@opentelemetry'];
 /** Reading flags and YAML is for cli/ alone. */
 const CONFIGURATION = ['commander', 'yaml'];
 
 const RULES: Record<Room, Rule> = {
-  pipeline: { rooms: [], never: [...POSTGRES, ...CLICKHOUSE, ...HTTP, ...CONFIGURATION] },
-  source: { rooms: ['pipeline'], never: [...CLICKHOUSE, ...HTTP, ...CONFIGURATION] },
-  sink: { rooms: ['pipeline'], never: [...POSTGRES, ...HTTP, ...CONFIGURATION] },
-  api: { rooms: ['pipeline', 'ops', 'sink'], never: [...POSTGRES, ...CONFIGURATION] },
+  pipeline: { rooms: [], never: [...POSTGRES, ...CLICKHOUSE, ...HTTP, ...CONFIGURATION, ...TRACING] },
+  source: { rooms: ['pipeline'], never: [...CLICKHOUSE, ...HTTP, ...CONFIGURATION, ...TRACING] },
+  sink: { rooms: ['pipeline'], never: [...POSTGRES, ...HTTP, ...CONFIGURATION, ...TRACING] },
+  api: { rooms: ['pipeline', 'ops', 'sink'], never: [...POSTGRES, ...CONFIGURATION, ...TRACING] },
   ops: { rooms: ['pipeline', 'source', 'sink'], contracts: ['api'], never: [...CONFIGURATION] },
-  dev: { rooms: ['pipeline', 'ops'], never: [...HTTP, ...CONFIGURATION] },
+  dev: { rooms: ['pipeline', 'ops'], never: [...HTTP, ...CONFIGURATION, ...TRACING] },
   cli: { rooms: ['pipeline', 'source', 'sink', 'api', 'ops', 'dev'], never: [] },
 };
 
@@ -114,6 +116,7 @@ describe('the rooms of src/', () => {
     ['source/slot.ts', 'commander'],
     ['pipeline/batch.ts', '../sink/table.js'],
     ['pipeline/batch.ts', 'pg-logical-replication'],
+    ['pipeline/applier.ts', '@opentelemetry/api'],
     ['api/routes/risk.ts', '../../source/slot.js'],
     ['ops/status.ts', '../dev/servers/postgres.js'],
     ['dev/payments/traffic.ts', '../../cli/main.js'],

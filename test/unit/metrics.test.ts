@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { ApiMetrics } from '../../src/api/metrics.js';
 import { addProcessMetrics } from '../../src/ops/metrics/process.js';
 import { addStandingMetrics } from '../../src/ops/metrics/standing.js';
+import { addTraceMetrics } from '../../src/ops/metrics/traces.js';
 import { addWorkMetrics } from '../../src/ops/metrics/work.js';
 import type { StatusDocument, TableStatus } from '../../src/ops/status.js';
 import type { Meter } from '../../src/pipeline/meter.js';
@@ -35,6 +36,7 @@ describe('docs/METRICS.md', () => {
     addProcessMetrics(registry, '1.2.3');
     addWorkMetrics(registry, () => new Map());
     addStandingMetrics(registry, () => STATUS);
+    addTraceMetrics(registry);
     new ApiMetrics(registry);
     const shown = registry.getMetricsAsArray().map((metric) => {
       const { name, help, labelNames } = metric as unknown as {
@@ -55,6 +57,7 @@ describe('docs/METRICS.md', () => {
   test('names follow the convention: our prefix, base units, _total for counters alone', () => {
     addWorkMetrics(registry, () => new Map());
     addStandingMetrics(registry, () => STATUS);
+    addTraceMetrics(registry);
     new ApiMetrics(registry);
     for (const metric of registry.getMetricsAsArray()) {
       expect(metric.name).toMatch(/^walhouse_[a-z_]+$/);
