@@ -1,6 +1,7 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { DomainPage } from '../ops/pictures.js';
 import { quoteName } from '../sink/identifier.js';
+import { inTrace } from '../sink/in-trace.js';
 import { sinkProblem } from './clickhouse-failure.js';
 import type { PictureAnswer, Pictures } from './routes-domains.js';
 
@@ -16,12 +17,14 @@ export function clickHousePictures(
 ): Pictures {
   return {
     pages,
-    async ask(picture, signal): Promise<PictureAnswer> {
+    async ask(picture, signal, span): Promise<PictureAnswer> {
+      const part = span?.child('query picture', { request: true });
       try {
         const result = await client.query({
           query: picture.sql.replaceAll('{database}', quoteName(database)),
           format: 'JSONCompact',
           abort_signal: signal,
+          ...inTrace(part),
           clickhouse_settings: {
             output_format_json_quote_64bit_integers: 1,
             output_format_json_quote_decimals: 1,
@@ -33,8 +36,10 @@ export function clickHousePictures(
           },
         });
         const { meta = [], data } = await result.json<unknown[]>();
+        part?.end();
         return { columns: meta, rows: data.slice(0, ROWS_MAX) };
       } catch (error) {
+        part?.end(signal.aborted ? 'aborted' : 'failed');
         throw sinkProblem(error);
       }
     },

@@ -1,6 +1,7 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import type { DomainPage, Picture } from '../ops/pictures.js';
 import { formatLsn } from '../pipeline/lsn.js';
+import type { Span } from '../pipeline/tracer.js';
 import type { ApiEnv } from './context.js';
 import { within } from './deadline.js';
 import type { Guard } from './guard.js';
@@ -18,7 +19,7 @@ export interface PictureAnswer {
 export interface Pictures {
   readonly pages: readonly DomainPage[];
   /** Rejects with a Problem where there is no answer. */
-  ask(picture: Picture, signal: AbortSignal): Promise<PictureAnswer>;
+  ask(picture: Picture, signal: AbortSignal, span?: Span | null): Promise<PictureAnswer>;
 }
 
 /** Several people who look at the same page ask ClickHouse once in this time. */
@@ -60,12 +61,12 @@ export function addDomainRoutes(
     string,
     { readonly atMs: number; readonly answer: Promise<z.input<typeof DomainAnswer>> }
   >();
-  const answerOf = async (page: DomainPage): Promise<z.input<typeof DomainAnswer>> => {
+  const answerOf = async (page: DomainPage, span: Span | null): Promise<z.input<typeof DomainAnswer>> => {
     // Known before the questions are asked, so the answers are of this position or a later one.
     const applied = positions.applied();
     // Whoever asked first may go; others wait for the same answer.
     const answers = await within(deadlineMs, null, (signal) =>
-      Promise.all(page.pictures.map((picture) => pictures.ask(picture, signal))),
+      Promise.all(page.pictures.map((picture) => pictures.ask(picture, signal, span))),
     );
     return {
       name: page.name,
@@ -107,7 +108,7 @@ export function addDomainRoutes(
     if (page === undefined) throw unknownDomain(name, pictures.pages);
     const before = kept.get(name);
     if (before !== undefined && now() - before.atMs < FRESH_MS) return context.json(await before.answer, 200);
-    const answer = answerOf(page);
+    const answer = answerOf(page, context.get('span'));
     kept.set(name, { atMs: now(), answer });
     answer.catch(() => kept.delete(name));
     return context.json(await answer, 200);
