@@ -1,10 +1,16 @@
-import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { StatusDocument } from '../../src/ops/status.js';
+import { blocksOf, documentBlocks, printsAs } from '../support/document-blocks.js';
+import { isThere, PROGRAM } from '../support/program.js';
 import { Scenario } from '../support/scenario.js';
-import { PROGRAM } from '../support/program.js';
+import { Shell } from '../support/shell.js';
+import type { WalhouseOptions } from '../support/walhouse.js';
 
 const ROOT = new URL('../../', import.meta.url).pathname;
 const SCHEMA = readFileSync(new URL('../../postgres/payments.sql', import.meta.url), 'utf8');
@@ -12,6 +18,13 @@ const SCHEMA = readFileSync(new URL('../../postgres/payments.sql', import.meta.u
 interface Answer {
   total: { count: number; amount: string };
   as_of: { lsn: string; lag_ms: number };
+}
+
+/** The names that a document has, and what sort of value each is. */
+function formOf(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(formOf);
+  if (typeof value !== 'object' || value === null) return typeof value;
+  return Object.fromEntries(Object.entries(value).map(([name, inner]) => [name, formOf(inner)]));
 }
 
 let scenario: Scenario;
@@ -25,7 +38,7 @@ beforeAll(async () => {
     marts: ['payments'],
   });
   await scenario.sql(`
-    insert into merchants (merchant_id, name) values (1, 'with payments'), (2, 'without');
+    insert into merchants (merchant_id, name) values (1, 'with payments'), (2, 'without'), (42, 'of the examples'), (43, 'another');
     insert into payments (payment_id, merchant_id, customer_id, amount, method, status, payment_date)
       select i, 1, 1, 1.10, 'Visa', 'Paid', now() - i * interval '1 minute' from generate_series(1, 10) i`);
 });
@@ -122,6 +135,77 @@ describe('the service', () => {
     const document = JSON.parse(json.stdout) as StatusDocument;
     expect(document.state).toBe('streaming');
     expect(document.tables['public.payments']!.rows_applied).toBeGreaterThanOrEqual(110);
+  });
+
+  describe('does what docs/API.md says', () => {
+    const key = 'the-key-that-you-were-given';
+    let directory: string;
+    let open: WalhouseOptions;
+    beforeAll(async () => {
+      open = scenario.walhouse.options;
+      directory = mkdtempSync(join(tmpdir(), 'walhouse-api-'));
+      await scenario.sql(`insert into payments (payment_id, merchant_id, customer_id, amount, method, status, payment_date)
+                          values (4242, 42, 1, 2.50, 'Visa', 'Rejected', now()), (4243, 42, 1, 4.00, 'Check', 'Paid', now())`);
+      await scenario.applied();
+      const hash = createHash('sha256').update(key).digest('hex');
+      scenario.walhouse.configure({ keys: `examples:risk:read:${hash}`, key });
+      scenario.walhouse.reload();
+      await vi.waitFor(async () => expect((await risk(42)).status).toBe(401), { timeout: 10_000 });
+    });
+    afterAll(async () => {
+      scenario.walhouse.options = open;
+      scenario.walhouse.configure({});
+      scenario.walhouse.reload();
+      await vi.waitFor(async () => expect((await risk(42)).status).toBe(200), { timeout: 10_000 });
+      rmSync(directory, { recursive: true, force: true });
+    });
+
+    const environment = (): NodeJS.ProcessEnv => ({
+      ...process.env,
+      WALHOUSE_URL: scenario.walhouse.url,
+      WALHOUSE_KEY: key,
+      SOURCE_URL: scenario.databases.postgresUrl,
+    });
+
+    it.skipIf(!isThere('curl') || !isThere('psql'))('with curl, and answers in the form shown', async () => {
+      const shell = new Shell({ cwd: directory, env: environment() });
+      try {
+        const blocks = documentBlocks('docs/API.md');
+        for (const [index, { language, text, prints }] of blocks.entries()) {
+          if (language !== 'sh' || text.startsWith('export ')) continue;
+          const { code, output } = await shell.run(text);
+          expect(code, `${text}\n${output}`).toBe(0);
+          if (prints !== null) expect(printsAs(prints, output), output).toBe(true);
+          const next = blocks[index + 1];
+          if (next?.language === 'json')
+            expect(formOf(JSON.parse(output))).toEqual(formOf(JSON.parse(next.text)));
+          else if (output.startsWith('{')) expect(JSON.parse(output)).toHaveProperty('as_of.lsn');
+        }
+      } finally {
+        await shell.close();
+      }
+    });
+
+    it.each([
+      ['ts', ['42'], '1 of 2 rejected, 2.50 of 6.50\n'],
+      [
+        'python',
+        ['42', '43', '404'],
+        '42 1 of 2 rejected, for 2.50\n43 0 of 0 rejected, for 0.00\n404 does not exist\n',
+      ],
+    ])('with a whole program: %s %j', (language, args, printed) => {
+      if (language === 'python' && !isThere('python3')) return;
+      const [program] = blocksOf('docs/API.md', language);
+      const file = join(directory, language === 'ts' ? 'risk.mts' : 'risk.py');
+      writeFileSync(file, program!);
+      const [command, ...first] =
+        language === 'ts'
+          ? [process.execPath, '--import', import.meta.resolve('tsx'), file]
+          : ['python3', file];
+      expect(execFileSync(command, [...first, ...args], { env: environment(), encoding: 'utf8' })).toBe(
+        printed,
+      );
+    });
   });
 
   it('leaves cleanly on SIGTERM, and status then says that nobody answers', async () => {

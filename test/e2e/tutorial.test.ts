@@ -1,21 +1,11 @@
-import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { freePort } from '../../src/dev/servers/ports.js';
 import { documentBlocks, printsAs } from '../support/document-blocks.js';
-import { programOnPath } from '../support/program.js';
+import { isThere, programOnPath } from '../support/program.js';
 import { Shell } from '../support/shell.js';
-
-const has = (program: string): boolean => {
-  try {
-    execFileSync(program, ['--version'], { stdio: 'ignore' });
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 const root = mkdtempSync(join(tmpdir(), 'walhouse-tutorial-'));
 const folder = join(root, 'empty');
@@ -26,7 +16,7 @@ afterAll(async () => {
 });
 
 describe('docs/TUTORIAL.md', () => {
-  it.skipIf(!has('psql') || !has('curl') || !has('bash'))(
+  it.skipIf(!isThere('psql') || !isThere('curl') || !isThere('bash'))(
     'does what it says, typed from top to bottom in an empty folder',
     async () => {
       const bin = programOnPath(root);

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import { chmodSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,4 +26,14 @@ export function programOnPath(directory: string): string {
   );
   chmodSync(file, 0o755);
   return directory;
+}
+
+/** Whether this machine has a program that a document uses. */
+export function isThere(program: string): boolean {
+  try {
+    execFileSync(program, ['--version'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
 }
