@@ -29,6 +29,7 @@ export interface WalhouseOptions {
   /** `masking.key`. */
   readonly maskKey?: string;
   readonly verify?: { readonly every: string; readonly max_load?: number };
+  readonly tracing?: { readonly endpoint: string; readonly sample: number };
   /** A configuration that exists, used as it is but for where the API listens; everything above is not looked at. */
   readonly config?: string;
 }
@@ -90,7 +91,7 @@ export class Walhouse {
 
   #writeConfig(): void {
     const { postgresUrl, clickhouseUrl, database, slot, decoder = 'auto', tables, marts = [] } = this.options;
-    const { keys, maskKey, config, verify, sourceTls, sinkTls } = this.options;
+    const { keys, maskKey, config, verify, tracing, sourceTls, sinkTls } = this.options;
     const listen = `127.0.0.1:${this.#port}`;
     writeFileSync(
       this.configPath,
@@ -104,6 +105,7 @@ export class Walhouse {
             marts,
             ...(maskKey === undefined ? {} : { masking: { key: maskKey } }),
             ...(verify === undefined ? {} : { verify }),
+            ...(tracing === undefined ? {} : { tracing }),
             api: { listen, ...(keys === undefined ? {} : { keys }) },
           }),
     );
