@@ -35,7 +35,7 @@ const VARYING: readonly (readonly [RegExp, string])[] = [
   [/\b[0-9a-f]{64}\b/g, 'HASH'],
   // So wide as the widest of them.
   [/[ ─]+/g, ' '],
-  [/ +$/gm, ''],
+  [/[ \r]+$/gm, ''],
 ];
 
 /** Whether something printed this, where a line `…` stands for any lines. */
