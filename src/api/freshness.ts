@@ -17,7 +17,11 @@ export async function waitUntilApplied(
   if (hasReached(positions.applied(), minLsn)) return;
   if (waitMs > 0) {
     const signal = waitingSignal(context);
-    if (await until(positions.waitFor(minLsn, waitMs, signal), signal)) return;
+    const span = context
+      .get('span')
+      ?.child('wait for position', { facts: { 'walhouse.min_lsn': formatLsn(minLsn) } });
+    const reached = await until(positions.waitFor(minLsn, waitMs, signal), signal).finally(() => span?.end());
+    if (reached) return;
   }
   const applied = positions.applied();
   if (applied === null) throw unavailable(positions);

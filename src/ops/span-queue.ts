@@ -34,6 +34,7 @@ export class SpanQueue implements SpanProcessor {
   readonly #batches: BatchSpanProcessor;
   #waiting = 0;
   #failing = false;
+  #overflowed = false;
 
   constructor(options: SpanQueueOptions) {
     this.#options = options;
@@ -55,7 +56,7 @@ export class SpanQueue implements SpanProcessor {
 
   onEnd(span: ReadableSpan): void {
     if (this.#waiting >= SPANS_MAX) {
-      this.#dropped(1, 'more come than are taken');
+      this.#overflow();
       return;
     }
     this.#waiting += 1;
@@ -87,6 +88,17 @@ export class SpanQueue implements SpanProcessor {
       this.#failing = false;
     } else this.#dropped(spans, result.error?.message ?? 'no reason given');
     return result;
+  }
+
+  /** Told once a run: it comes and goes with the load. */
+  #overflow(): void {
+    this.#options.meter.dropped(1);
+    if (this.#failing || this.#overflowed) return;
+    this.#overflowed = true;
+    this.#options.log.warn(
+      { waiting: SPANS_MAX },
+      'traces come faster than the collector takes them, and some are dropped; a lower tracing.sample makes fewer',
+    );
   }
 
   #dropped(spans: number, reason: string): void {

@@ -85,7 +85,7 @@ const HEADERS: TextMapSetter<Record<string, string>> = {
   },
 };
 
-class OtlpTracer implements Tracer {
+export class OtlpTracer implements Tracer {
   readonly #tracer: OtelTracer;
   readonly #w3c = new W3CTraceContextPropagator();
 

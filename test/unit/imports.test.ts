@@ -40,6 +40,8 @@ interface Import {
   readonly specifier: string;
   /** Leaves nothing at run time. */
   readonly typeOnly: boolean;
+  /** Loaded when it is asked for. */
+  readonly dynamic?: boolean;
 }
 
 /** What a file imports, by any of the ways there are: statements, re-exports, dynamic and type-only imports. */
@@ -58,7 +60,7 @@ function importsOf(file: string, text: string): Import[] {
     } else if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
       const [argument] = node.arguments;
       const literal = argument !== undefined && ts.isStringLiteralLike(argument);
-      found.push({ specifier: literal ? argument.text : '(computed)', typeOnly: false });
+      found.push({ specifier: literal ? argument.text : '(computed)', typeOnly: false, dynamic: true });
     } else if (ts.isImportTypeNode(node) && ts.isLiteralTypeNode(node.argument)) {
       if (ts.isStringLiteral(node.argument.literal)) {
         found.push({ specifier: node.argument.literal.text, typeOnly: true });
@@ -106,6 +108,16 @@ describe('the rooms of src/', () => {
       importsOf(file, readFileSync(join(SRC, file), 'utf8')).flatMap((found) => objection(file, found) ?? []),
     );
     expect(objections).toEqual([]);
+  });
+
+  test("OpenTelemetry's libraries are loaded where traces are wanted, and nowhere else", () => {
+    const loading = sourceFiles().filter((file) =>
+      importsOf(file, readFileSync(join(SRC, file), 'utf8')).some(
+        ({ specifier, typeOnly, dynamic }) =>
+          !typeOnly && dynamic !== true && /^@opentelemetry\/|\/(tracing|span-queue)\.js$/.test(specifier),
+      ),
+    );
+    expect(loading).toEqual(['ops/span-queue.ts', 'ops/tracing.ts']);
   });
 
   test.each([
