@@ -5,14 +5,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { startClickHouse, type LocalClickHouse } from '../../src/dev/servers/clickhouse.js';
 import { clickhouseQuery } from '../support/clickhouse-query.js';
+import { blocksOf } from '../support/document-blocks.js';
 import { Collector, type CollectedSpan } from '../support/collector.js';
 import { Scenario } from '../support/scenario.js';
 
 const SCHEMA = readFileSync(new URL('../../postgres/payments.sql', import.meta.url), 'utf8');
 /** ClickHouse tells its own spans where this is configured. */
-const SPAN_LOG = `<clickhouse><opentelemetry_span_log>
-  <database>system</database><table>opentelemetry_span_log</table>
-</opentelemetry_span_log></clickhouse>`;
+const [SPAN_LOG] = blocksOf('docs/OPERATIONS.md', 'xml');
 /** Values that must be nowhere in a trace. */
 const MERCHANT = '424242424242';
 const PLANTED = [MERCHANT, '787878.87', '979797979797', '565656565656', 'Planted Method'];
@@ -28,7 +27,7 @@ let scenario: Scenario;
 
 beforeAll(async () => {
   await collector.open();
-  writeFileSync(join(folder, 'spans.xml'), SPAN_LOG);
+  writeFileSync(join(folder, 'spans.xml'), SPAN_LOG!);
   clickhouse = await startClickHouse({ configFile: join(folder, 'spans.xml'), log: () => undefined });
   scenario = await Scenario.open('tracing', {
     schema: SCHEMA,
