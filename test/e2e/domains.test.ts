@@ -2,6 +2,7 @@ import { afterEach, describe, expect, inject, it } from 'vitest';
 import { readDomains } from '../../src/cli/domain.js';
 import { LiveTraffic } from '../../src/dev/traffic.js';
 import { silentLog } from '../../src/pipeline/log.js';
+import { blocksOf } from '../support/document-blocks.js';
 import { expectMartsEqual } from '../support/marts.js';
 import { Scenario, type Decoder } from '../support/scenario.js';
 
@@ -43,6 +44,12 @@ async function expectPictures({ walhouse }: Scenario, name: string): Promise<voi
       for (const row of rows) expect(Number.isFinite(Number(row[place])), `${id}: ${drawn}`).toBe(true);
     }
   }
+}
+
+/** What docs/domains/NAME.md shows to ask is understood; a query that finds nothing is one too. */
+async function expectDocumented({ databases }: Scenario, name: string): Promise<void> {
+  for (const sql of blocksOf(`docs/domains/${name}.md`, 'sql'))
+    await databases.clickhouse(sql.replaceAll('shop.', `${databases.clickhouseDatabase}.`));
 }
 
 /** What analysts see says what it is: every view and each of its columns. */
@@ -88,6 +95,7 @@ describe.each(domains.map((domain, index) => ({ name: domain.name, domain, decod
       await scenario.expectEqual();
       await expectMartsEqual(scenario, oracles, { shown: true });
       await expectComments(scenario);
+      await expectDocumented(scenario, domain.name);
 
       await traffic.start();
       await more(traffic);

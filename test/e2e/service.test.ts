@@ -137,6 +137,54 @@ describe('the service', () => {
     expect(document.tables['public.payments']!.rows_applied).toBeGreaterThanOrEqual(110);
   });
 
+  it('has the state that docs/OPERATIONS.md and docs/TYPES.md look at, in Postgres and in ClickHouse', async () => {
+    const { databases } = scenario;
+    const asked: string[] = [];
+    for (const document of ['docs/OPERATIONS.md', 'docs/TYPES.md'])
+      for (const statement of blocksOf(document, 'sql').flatMap((block) => block.split(/;$/m))) {
+        const sql = statement.trim();
+        // test/e2e/tutorial.test.ts does it, on a server of its own.
+        if (sql === '' || /^alter system/.test(sql)) continue;
+        asked.push(sql);
+        // What ends or drops something is only planned.
+        const plan = /pg_terminate_backend|pg_drop_replication_slot/.test(sql) ? 'explain ' : '';
+        if (/\bpg_/.test(sql))
+          await databases.postgres(plan + sql.replaceAll("'walhouse'", `'${databases.name}'`));
+        else
+          await databases.clickhouse(
+            sql.replaceAll('shop_landing', `${databases.clickhouseDatabase}_landing`),
+          );
+      }
+    expect(asked.length).toBeGreaterThan(12);
+  });
+
+  it.skipIf(!isThere('curl') || !isThere('psql'))(
+    'answers what README.md asks, in the form shown',
+    async () => {
+      await scenario.sql('update merchants set name = upper(name) where merchant_id = 42');
+      await scenario.applied();
+      const blocks = documentBlocks('README.md');
+      const shell = new Shell({
+        cwd: tmpdir(),
+        env: { ...process.env, SOURCE_URL: scenario.databases.postgresUrl },
+      });
+      try {
+        const asked = blocks.filter(({ language, text }) => language === 'sh' && text.includes('curl '));
+        expect(asked).toHaveLength(2);
+        for (const { text } of asked) {
+          const here = text
+            .replaceAll('http://127.0.0.1:8080', scenario.walhouse.url)
+            .replaceAll('/238/', '/42/');
+          const { output } = await shell.run(here);
+          const shown = blocks.find(({ language }) => language === 'json')!;
+          expect(formOf(JSON.parse(output)), output).toEqual(formOf(JSON.parse(shown.text)));
+        }
+      } finally {
+        await shell.close();
+      }
+    },
+  );
+
   describe('does what docs/API.md says', () => {
     const key = 'the-key-that-you-were-given';
     let directory: string;

@@ -3,10 +3,8 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Command } from 'commander';
 import { describe, expect, it } from 'vitest';
 import { parse } from 'yaml';
-import { createProgram } from '../../src/cli/commands/program.js';
 
 const root = new URL('../../', import.meta.url);
 const read = (path: string): string => readFileSync(new URL(path, root), 'utf8');
@@ -143,31 +141,6 @@ describe('the Grafana board', () => {
 });
 
 describe('docs/OPERATIONS.md', () => {
-  it('types only commands that there are, with options and arguments that they take', async () => {
-    const blocks = [...operations.matchAll(/^ *```sh\n([\s\S]*?)^ *```$/gm)].flatMap(([, block = '']) =>
-      block.split('\n'),
-    );
-    const inline = [...operations.matchAll(/`(walhouse [a-z][^`]*)`/g)].map((match) => match[1]!);
-    const lines = [...blocks.map((line) => line.trim()).filter((line) => line !== ''), ...inline];
-    expect(lines.length).toBeGreaterThan(20);
-    for (const line of new Set(lines)) {
-      expect(line).toMatch(/^walhouse /);
-      const program = createProgram();
-      const called: string[] = [];
-      const silence = (command: Command): void => {
-        command.exitOverride().configureOutput({ writeOut: () => {}, writeErr: () => {} });
-        if (command.commands.length === 0) command.action(() => void called.push(line));
-        command.commands.forEach(silence);
-      };
-      silence(program);
-      // `walhouse erase` alone names the command and not a line to type.
-      const words =
-        line === 'walhouse erase' ? ['erase', 'public.a', '--key', '1'] : line.split(' ').slice(1);
-      await program.parseAsync(words, { from: 'user' });
-      expect(called).toEqual([line]);
-    }
-  });
-
   it('leads nowhere that is not there', () => {
     const anchors = (text: string): string[] =>
       [...text.matchAll(/^#{1,4} (.*)$/gm)].map(([, title = '']) =>
