@@ -160,6 +160,14 @@ describe('the documents', () => {
     },
   );
 
+  it.each(DOCUMENTS)('%s names only files of the repository that there are', (document) => {
+    const named = [
+      ...read(document).matchAll(/`((?:test|bench|src|clickhouse|postgres|deploy|scripts)\/[\w./-]+\.\w+)`/g),
+    ].map(([, path]) => path!);
+    const absent = named.filter((path) => !/parcels|NAME/.test(path) && !existsSync(new URL(path, ROOT)));
+    expect(absent).toEqual([]);
+  });
+
   it('say of every block what language it is in, so that none is overlooked', () => {
     const known = ['sh', 'sql', 'xml', 'yaml', 'json', 'ts', 'python', 'mermaid', 'text', 'xml'];
     /** A drawing, and a line of pg_hba.conf. */
