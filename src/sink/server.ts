@@ -45,10 +45,7 @@ export class Server {
     doing: string,
     span: Span | null = null,
   ): Promise<void> {
-    const part = span?.child(`insert ${table}`, {
-      request: true,
-      facts: { 'db.collection.name': table, 'walhouse.rows': rows.rows, 'walhouse.bytes': rows.length },
-    });
+    const part = span === null ? null : insertPart(span, table, rows);
     const inserting = this.#request(doing, this.#insertMs, async (signal) => {
       await this.#client.insert({
         table,
@@ -61,7 +58,7 @@ export class Server {
         abort_signal: signal,
       });
     });
-    await (part === undefined ? inserting : told(part, inserting));
+    await (part === null ? inserting : told(part, inserting));
   }
 
   /** Inserts a few rows as objects. */
@@ -215,6 +212,14 @@ export class Server {
       this.#running.delete(controller);
     }
   }
+}
+
+function insertPart(span: Span, table: string, { rows, length }: RowBuffer): Span {
+  const name = table.replaceAll('`', '');
+  return span.child(`insert ${name}`, {
+    request: true,
+    facts: { 'db.collection.name': name, 'walhouse.rows': rows, 'walhouse.bytes': length },
+  });
 }
 
 /** Ends the span with what it was about. */

@@ -108,7 +108,7 @@ describe('a committed payment', () => {
       .concat(confirm.endUs);
     expect(times).toEqual(times.toSorted((a, b) => Number(a - b)));
     expect(insert.facts).toMatchObject({
-      'db.collection.name': expect.stringContaining('payments') as string,
+      'db.collection.name': `${scenario.databases.name}_landing.payments`,
       'walhouse.rows': 1,
     });
     expect(insert.facts['walhouse.bytes']).toBeGreaterThan(20);
