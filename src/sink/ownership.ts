@@ -114,6 +114,8 @@ export class Ownership {
     this.#views.clear();
     const epoch = await this.#next();
     await this.#fenceOff(epoch);
+    // Somebody who claimed after us may have been quicker.
+    if (await this.lost()) throw takenOver(null);
     this.#epoch = epoch;
     this.#isFenced = true;
     this.#log.info({ epoch }, 'this instance writes from now on');
@@ -250,7 +252,7 @@ export class Ownership {
     for (const guard of [a, b])
       await this.#asking.define(`create table if not exists ${guard} (x UInt8) engine = Null`, doing);
     // From here on no name changes but by us, so the tables below are the ones that stay.
-    await this.#dropOwn(GUARD_PREFIX, (name) => !name.startsWith(`${GUARD_PREFIX}${epoch}_`));
+    await this.#dropOwn(GUARD_PREFIX, (name) => epochIn(name, GUARD_PREFIX) < epoch);
     const tables = await this.#asking.rows<{ database: string; name: string; made: string }>(
       `select database, name, create_table_query as made from system.tables
         where database in {databases:Array(String)} and engine like '%MergeTree'`,
@@ -261,9 +263,11 @@ export class Ownership {
     await Promise.all(
       Array.from({ length: FENCES_AT_ONCE }, async () => {
         for (let table = queue.shift(); table !== undefined; table = queue.shift()) {
-          const earlier = [...table.made.matchAll(FENCES)].map(([, name]) => name!);
+          const fences = [...table.made.matchAll(FENCES)].map(([, name]) => name!);
+          // One of a later owner must not go: it keeps us out, and would let us and it write.
+          if (fences.some((found) => epochIn(found, FENCE_PREFIX) > epoch)) throw takenOver(null);
           const name = qualified(table.database, table.name);
-          await this.#asking.define(`alter table ${name} ${fence(epoch, earlier)}`, doing);
+          await this.#asking.define(`alter table ${name} ${fence(epoch, fences)}`, doing);
         }
       }),
     );
@@ -326,6 +330,11 @@ export class Ownership {
     const { landing } = this.#databases;
     return [qualified(landing, `${GUARD_PREFIX}${epoch}_a`), qualified(landing, `${GUARD_PREFIX}${epoch}_b`)];
   }
+}
+
+/** The epoch that a fence or a guard has in its name. */
+function epochIn(name: string, prefix: string): number {
+  return Number.parseInt(name.slice(prefix.length), 10);
 }
 
 /** Whether nobody has ever written: the database, or Walhouse's own tables, do not exist. */

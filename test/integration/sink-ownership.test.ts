@@ -118,6 +118,26 @@ describe('once another instance has begun to write', () => {
     expect(saved.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
   });
 
+  it('one that another has overtaken while it shut out those before it leaves the other’s fence up, and gives way', async () => {
+    const sink = fixture.unopened(OPTIONS);
+    const { epoch } = (await sink.stored()).owner!;
+    const { landing } = fixture;
+    const fences = async (): Promise<unknown[]> =>
+      fixture.query(
+        `select extractAll(create_table_query, 'CONSTRAINT (walhouse_owner_[0-9]+)') as fences from system.tables
+          where database = '${landing}' and name = '_walhouse_checkpoint'`,
+      );
+    // As the next but one does, which claims between our claim and our fences.
+    const later = `walhouse_owner_${epoch + 2}`;
+    await fixture.query(`alter table ${landing}._walhouse_checkpoint add constraint ${later} check 1`);
+    await expect(sink.open()).rejects.toMatchObject({ kind: 'sink_taken_over' });
+    expect(JSON.stringify(await fences())).toContain(later);
+    await expect(sink.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 800n })).rejects.toThrow();
+    await fixture.query(`alter table ${landing}._walhouse_checkpoint drop constraint ${later}`);
+    await sink.open();
+    await sink.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 800n });
+  });
+
   it('what nobody has ever written is found to be nothing, and reading it makes nothing', async () => {
     const other = await sinkFixture('ownership_none');
     try {
