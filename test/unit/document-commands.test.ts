@@ -27,6 +27,7 @@ const SQL_RUN_BY: Readonly<Record<string, string>> = {
   'docs/TUTORIAL.md': 'test/e2e/tutorial.test.ts',
   'docs/TYPES.md': 'test/e2e/service.test.ts',
   'docs/domains/orders.md': 'test/e2e/domains.test.ts',
+  'docs/domains/payments.md': 'test/e2e/domains.test.ts',
   'docs/domains/receivables.md': 'test/e2e/domains.test.ts',
 };
 
@@ -58,11 +59,12 @@ function commandsIn(block: string): string[] {
     .filter((command) => command !== '');
 }
 
+const proseOf = (document: string): string => read(document).replaceAll(/^( *)```[\s\S]*?^ *```$/gm, '');
+
 /** The commands of a document: in its blocks, and in the middle of a sentence. */
 function commandsOf(document: string): string[] {
   const blocks = document in COMMANDS_RUN_BY ? [] : blocksOf(document, 'sh').flatMap(commandsIn);
-  const prose = read(document).replaceAll(/^( *)```[\s\S]*?^ *```$/gm, '');
-  const inline = [...prose.matchAll(/`([^`\n]+)`/g)].map(([, code]) => code!);
+  const inline = [...proseOf(document).matchAll(/`([^`\n]+)`/g)].map(([, code]) => code!);
   return [...blocks, ...inline.filter((code) => PROGRAMS.test(code)).flatMap(commandsIn)];
 }
 
@@ -168,6 +170,25 @@ describe('the documents', () => {
     expect(absent).toEqual([]);
   });
 
+  it.each(DOCUMENTS)('%s leads nowhere that is not there', (document) => {
+    const anchorsOf = (text: string): string[] =>
+      [...text.matchAll(/^#{1,4} (.*)$/gm)].map(([, title = '']) =>
+        title
+          .toLowerCase()
+          .replaceAll(/[^\p{L}\p{N}_\- ]/gu, '')
+          .replaceAll(' ', '-'),
+      );
+    // Pictures are for test/e2e/package.test.ts.
+    const links = [...read(document).matchAll(/(?<!!\[[^\]]*)\]\((?!https?:)([^)\s]+)\)/g)];
+    for (const [, target = ''] of links) {
+      const [path = '', anchor] = target.split('#');
+      const here = new URL(document, ROOT);
+      const file = path === '' ? here : new URL(path, here);
+      expect(existsSync(file), target).toBe(true);
+      if (anchor !== undefined) expect(anchorsOf(readFileSync(file, 'utf8')), target).toContain(anchor);
+    }
+  });
+
   it('say of every block what language it is in, so that none is overlooked', () => {
     const known = ['sh', 'sql', 'xml', 'yaml', 'json', 'ts', 'python', 'mermaid', 'text', 'xml'];
     /** A drawing, and a line of pg_hba.conf. */
@@ -182,6 +203,7 @@ describe('the documents', () => {
         languages.filter((language) => language === ''),
         document,
       ).toHaveLength(plain[document] ?? 0);
+      expect(proseOf(document), document).not.toMatch(/^ {4,}(npm|npx|walhouse) /m);
     }
   });
 });

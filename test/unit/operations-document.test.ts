@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -136,26 +136,6 @@ describe('the Grafana board', () => {
       expect(execFileSync('promtool', ['check', 'rules', file], { encoding: 'utf8' })).toContain('SUCCESS');
     } finally {
       rmSync(folder, { recursive: true, force: true });
-    }
-  });
-});
-
-describe('docs/OPERATIONS.md', () => {
-  it('leads nowhere that is not there', () => {
-    const anchors = (text: string): string[] =>
-      [...text.matchAll(/^#{1,4} (.*)$/gm)].map(([, title = '']) =>
-        title
-          .toLowerCase()
-          .replaceAll(/[^\w\- ]/g, '')
-          .replaceAll(' ', '-'),
-      );
-    for (const file of ['docs/OPERATIONS.md', 'docs/METRICS.md']) {
-      for (const [, target = ''] of read(file).matchAll(/\]\((?!https?:)([^)]+)\)/g)) {
-        const [path = '', anchor] = target.split('#');
-        const url = path === '' ? new URL(file, root) : new URL(path, new URL(file, root));
-        if (anchor === undefined) expect(existsSync(url), target).toBe(true);
-        else expect(anchors(readFileSync(url, 'utf8')), target).toContain(anchor);
-      }
     }
   });
 });
