@@ -15,6 +15,8 @@ const [SPAN_LOG] = blocksOf('docs/OPERATIONS.md', 'xml');
 /** Values that must be nowhere in a trace. */
 const MERCHANT = '424242424242';
 const PLANTED = [MERCHANT, '787878.87', '979797979797', '565656565656', 'Planted Method'];
+/** What a hosted collector wants. */
+const TOKEN = 'planted-token';
 /** Microseconds from 1970 to Postgres's own beginning of time. */
 const POSTGRES_EPOCH_US = 946_684_800_000_000n;
 /** Spans tell our clock to the millisecond, others' to the microsecond. */
@@ -37,7 +39,10 @@ beforeAll(async () => {
   });
   await scenario.sql(`insert into merchants (merchant_id, name) values (${MERCHANT}, 'traced')`);
   scenario.walhouse.configure({ tracing: { endpoint: collector.endpoint, sample: 1 } });
-  await scenario.walhouse.start();
+  await scenario.walhouse.start({
+    OTEL_EXPORTER_OTLP_HEADERS: `authorization=${TOKEN}`,
+    OTEL_SERVICE_NAME: 'shop-replication',
+  });
   await scenario.applied();
 });
 afterAll(async () => {
@@ -156,6 +161,12 @@ describe('traces', () => {
   it('hold no value of a row, and no key that was asked for', () => {
     expect(collector.text).toContain('public.payments');
     expect(PLANTED.filter((value) => collector.text.includes(value))).toEqual([]);
+  });
+
+  it('are sent as the environment says, whose secrets are in no log', () => {
+    expect(collector.headers.authorization).toBe(TOKEN);
+    expect(collector.text).toContain('"shop-replication"');
+    expect(scenario.walhouse.output).not.toContain(TOKEN);
   });
 
   it('that cannot be delivered hold nothing up: they are dropped, counted, and told once', async () => {

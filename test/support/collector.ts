@@ -1,4 +1,4 @@
-import { createServer, type Server, type ServerResponse } from 'node:http';
+import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -41,6 +41,8 @@ export class Collector {
   /** Requests that are left without an answer. */
   hanging = false;
   asked = 0;
+  /** Of the last request. */
+  headers: IncomingHttpHeaders = {};
   #server: Server | null = null;
   readonly #unanswered: ServerResponse[] = [];
   #port = 0;
@@ -52,6 +54,7 @@ export class Collector {
   async open(): Promise<void> {
     const server = createServer((request, response) => {
       this.asked += 1;
+      this.headers = request.headers;
       if (this.hanging) {
         this.#unanswered.push(response);
         return;

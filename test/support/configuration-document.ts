@@ -145,7 +145,7 @@ ready for it. This page is made from the schema that the file is read with (\`np
     `The file is read as a whole before anything starts. Every mistake in it is told at once, with its key, its value unless that may be a secret, and
 the fix; a key that is not here is a mistake. \`\${NAME}\` within any value takes an environment variable, or the content of
 the file that the environment variable NAME_FILE names, as for a secret that is mounted; one of the two must be set. SIGHUP has a running
-service read the file again: \`tables\`, \`marts\`, \`verify\`, \`risk\` and \`api.keys\` are taken up in flight, \`source\`, \`sink\` and \`api.listen\` need a restart.`,
+service read the file again: \`tables\`, \`marts\`, \`verify\`, \`risk\` and \`api.keys\` are taken up in flight, \`source\`, \`sink\`, \`tracing\` and \`api.listen\` need a restart.`,
     `\`\`\`yaml\n${EXAMPLE}\`\`\``,
     ...sections,
   ].join('\n\n');
