@@ -62,6 +62,18 @@ export function notTheWriter(state: string, writer: string | null): Problem {
   });
 }
 
+/** An order to an instance that does not know yet whether it is the one that writes. */
+export function notYet(): Problem {
+  return new Problem({
+    status: 503,
+    kind: 'starting',
+    title: 'The service is starting.',
+    detail: 'It has not found out yet whether it is the instance that writes.',
+    fix: 'ask again in a moment',
+    retryAfterMs: 1_000,
+  });
+}
+
 function unknownPath(): Problem {
   return new Problem({
     status: 404,

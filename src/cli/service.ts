@@ -4,7 +4,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { Registry } from 'prom-client';
 import { createApi } from '../api/api.js';
 import { parseKeys } from '../api/keys.js';
-import { notTheWriter } from '../api/failures.js';
+import { notTheWriter, notYet } from '../api/failures.js';
 import { ApiMetrics } from '../api/metrics.js';
 import { clickHousePictures } from '../api/pictures-clickhouse.js';
 import { serveApi } from '../api/serve.js';
@@ -113,6 +113,7 @@ export async function startService(
   });
   /** What changes something is done by the instance that streams. */
   const streaming = (): Replicator => {
+    if (replicator?.state === 'starting' && stored.isOurs !== true) throw notYet();
     if (replicator !== null && replicator.state !== 'standby') return replicator;
     throw notTheWriter(replicator === null ? 'api_only' : 'standby', stored.owner?.instance ?? null);
   };

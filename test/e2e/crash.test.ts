@@ -1,16 +1,10 @@
 import { readFileSync } from 'node:fs';
-import { afterEach, describe, expect, inject, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, inject, it } from 'vitest';
 import { FAILPOINTS, type Failpoint } from '../../src/pipeline/failpoint.js';
 import { type Decoder, Scenario } from '../support/scenario.js';
 
 const SCHEMA = readFileSync(new URL('../../postgres/payments.sql', import.meta.url), 'utf8');
 const MERCHANTS = [1n, 2n, 3n, 4n, 5n];
-
-let scenario: Scenario | null = null;
-afterEach(async () => {
-  await scenario?.close();
-  scenario = null;
-});
 
 function openPayments(name: string, decoder: Decoder): Promise<Scenario> {
   return Scenario.open(name, {
@@ -77,49 +71,67 @@ describe.each(decoders)('after kill -9 with %s', (decoder) => {
       ? ['mid_snapshot', 'after_snapshots']
       : FAILPOINTS.filter((name) => ![...streaming, ...others].includes(name));
 
-  it.for(streaming)('%s, ClickHouse equals Postgres once it runs again', async (name, context) => {
-    if (decoder === 'wal2json' && !inject('servers').hasWal2json) context.skip();
-    scenario = await openPayments('crash', decoder);
-    await scenario.sql(FILL);
-    await scenario.walhouse.start();
-    await scenario.applied();
-    expect(await scenario.walhouse.stop()).toBe(0);
-    // The third pass, so that the first batches are durable and the others come again.
-    await scenario.walhouse.start({ WALHOUSE_FAILPOINT: `${name}:3` });
-    const ended = scenario.walhouse.ended();
+  describe('in the stream', () => {
+    let scenario: Scenario | null = null;
     let from = 1;
-    for (; from < ROUNDS_MAX * CHURN; from += CHURN) {
-      await scenario.sql(churn(from));
-      const over = await Promise.race([
-        ended.then(() => true),
-        scenario.applied().then(
-          () => false,
-          () => true,
-        ),
-      ]);
-      if (over) break;
-    }
-    from += CHURN;
-    expect(await ended).toBe('SIGKILL');
-    await scenario.sql(churn(from));
-    await scenario.walhouse.start();
-    await scenario.expectEqual();
-    await scenario.expectRiskEqual(MERCHANTS);
-  });
-
-  it.for(snapshotting)(
-    '%s, the snapshot is made whole, without rows deleted meanwhile',
-    async (name, context) => {
-      if (decoder === 'wal2json' && !inject('servers').hasWal2json) context.skip();
+    beforeAll(async () => {
+      if (decoder === 'wal2json' && !inject('servers').hasWal2json) return;
       scenario = await openPayments('crash', decoder);
       await scenario.sql(FILL);
-      await scenario.walhouse.start({ WALHOUSE_FAILPOINT: name });
-      expect(await scenario.walhouse.ended()).toBe('SIGKILL');
-      await scenario.sql(churn(1));
-      await scenario.sql('delete from payments where payment_id between 4000 and 4500');
       await scenario.walhouse.start();
+      await scenario.applied();
+    });
+    afterAll(() => scenario?.close());
+
+    it.for(streaming)('%s, ClickHouse equals Postgres once it runs again', async (name, context) => {
+      if (scenario === null) return context.skip();
+      const { walhouse } = scenario;
+      expect(await walhouse.stop()).toBe(0);
+      // The third pass, so that the first batches are durable and the others come again.
+      await walhouse.start({ WALHOUSE_FAILPOINT: `${name}:3` });
+      const ended = walhouse.ended();
+      for (let round = 0; round < ROUNDS_MAX; round += 1) {
+        await scenario.sql(churn(from));
+        from += CHURN;
+        const over = await Promise.race([
+          ended.then(() => true),
+          scenario.applied().then(
+            () => false,
+            () => true,
+          ),
+        ]);
+        if (over) break;
+      }
+      expect(await ended).toBe('SIGKILL');
+      await scenario.sql(churn(from));
+      from += CHURN;
+      await walhouse.start();
       await scenario.expectEqual();
       await scenario.expectRiskEqual(MERCHANTS);
-    },
-  );
+    });
+  });
+
+  describe('in the snapshot', () => {
+    let scenario: Scenario | null = null;
+    afterEach(async () => {
+      await scenario?.close();
+      scenario = null;
+    });
+
+    it.for(snapshotting)(
+      '%s, the snapshot is made whole, without rows deleted meanwhile',
+      async (name, context) => {
+        if (decoder === 'wal2json' && !inject('servers').hasWal2json) context.skip();
+        scenario = await openPayments('crash', decoder);
+        await scenario.sql(FILL);
+        await scenario.walhouse.start({ WALHOUSE_FAILPOINT: name });
+        expect(await scenario.walhouse.ended()).toBe('SIGKILL');
+        await scenario.sql(churn(1));
+        await scenario.sql('delete from payments where payment_id between 4000 and 4500');
+        await scenario.walhouse.start();
+        await scenario.expectEqual();
+        await scenario.expectRiskEqual(MERCHANTS);
+      },
+    );
+  });
 });

@@ -1,37 +1,27 @@
-import { createClient } from '@clickhouse/client';
-import { readFileSync } from 'node:fs';
-import pg from 'pg';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { readDomains } from '../../src/cli/domain.js';
-import { compareMart } from '../../src/ops/compare/compare-mart.js';
 import { cli } from '../support/cli.js';
-import { Scenario } from '../support/scenario.js';
-
-const [domain] = await readDomains('banking');
-const { oracles, tables } = domain!;
+import { openDomain, type DomainScenario } from '../support/domain-scenario.js';
+import type { Scenario } from '../support/scenario.js';
 
 /** Rows that this test inserts get ids from here, by test, so that none meets another's. */
 let next = 1_000;
 let first = 0;
 
+let domain: DomainScenario;
 let scenario: Scenario;
 beforeAll(async () => {
-  scenario = await Scenario.open('banking', {
-    schema: readFileSync(new URL('../../postgres/banking.sql', import.meta.url), 'utf8'),
-    tables: tables as Record<string, object | null>,
-    marts: ['banking'],
-  });
-  await scenario.sql(`
+  domain = await openDomain('banking', {
+    sql: `
     insert into banking.consumers values (1, 'One', '{2,1}'), (2, 'Two', '{}'), (3, 'Three', '{3}');
     insert into banking.merchants values (1, 'Books', '01234'), (2, 'Coffee', '10115'), (3, 'Rail', '75001');
     insert into banking.banks values (1, 'Trust', '60311'), (2, 'Savings', '00100');
     ${pay(1)}; ${pay(2, { amount: 20.5, merchant_id: 'null', country_code: `'FR'` })};
-    ${pay(3, { amount: 0.00001, consumer_id: 2 })}`);
-  await scenario.walhouse.start();
-  await scenario.applied();
+    ${pay(3, { amount: 0.00001, consumer_id: 2 })}`,
+  });
+  scenario = domain.scenario;
   await scenario.rememberPlace();
 });
-afterAll(() => scenario.close());
+afterAll(() => domain?.scenario.close());
 beforeEach(() => {
   next += 1_000;
   first = next;
@@ -55,27 +45,13 @@ function pay(id: number, other: Record<string, string | number> = {}): string {
 
 async function ask<Row>(sql: string): Promise<Row[]> {
   await scenario.applied();
-  const { databases } = scenario;
-  return databases.clickhouse<Row>(sql.replaceAll('{database}', databases.clickhouseDatabase));
+  return domain.ask<Row>(sql);
 }
 
 /** Every table and every mart that has an oracle. */
 async function expectAllEqual(): Promise<void> {
   await scenario.expectEqual();
-  const { databases } = scenario;
-  const postgres = new pg.Client({ connectionString: databases.postgresUrl });
-  const clickhouse = createClient({ url: databases.clickhouseUrl });
-  await postgres.connect();
-  try {
-    for (const { mart, sql } of oracles) {
-      const view = { database: databases.clickhouseDatabase, name: mart };
-      const found = await compareMart(postgres, clickhouse, view, sql);
-      expect(found, `${mart}: ${JSON.stringify(found)}`).toMatchObject({ equal: true });
-    }
-  } finally {
-    await postgres.end();
-    await clickhouse.close();
-  }
+  await domain.expectMarts();
 }
 
 interface Rejected {

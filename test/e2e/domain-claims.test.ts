@@ -1,45 +1,28 @@
-import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readDomains } from '../../src/cli/domain.js';
-import { createSchema } from '../../src/dev/generators.js';
-import { expectMartsEqual, oraclesOf } from '../support/marts.js';
-import { Scenario } from '../support/scenario.js';
+import { openDomain, type DomainScenario } from '../support/domain-scenario.js';
 
-const [domain] = await readDomains('claims');
-const oracles = await oraclesOf('claims');
-let scenario: Scenario;
-
+let domain: DomainScenario;
 beforeAll(async () => {
-  scenario = await Scenario.open('domain_claims', {
-    schema: '',
-    tables: domain!.tables as Record<string, object>,
-    marts: ['claims'],
-    decoder: 'pgoutput',
-  });
-  const client = new pg.Client({ connectionString: scenario.databases.postgresUrl });
-  await client.connect();
-  await createSchema(client, 'claims').finally(() => client.end());
-  await scenario.walhouse.start();
+  domain = await openDomain('claims', { decoder: 'pgoutput' });
 });
-afterAll(() => scenario?.close());
+afterAll(() => domain?.scenario.close());
 
 /** Carries out a change, waits for it, and sets every mart against SQL on Postgres. */
 async function after(sql: string): Promise<void> {
-  await scenario.sql(sql);
-  await expectMartsEqual(scenario, oracles);
+  await domain.scenario.sql(sql);
+  await domain.expectMarts();
 }
 
-const ask = (sql: string): Promise<Record<string, unknown>[]> =>
-  scenario.databases.clickhouse(sql.replaceAll('{db}', scenario.databases.clickhouseDatabase));
+const ask = (sql: string): Promise<Record<string, unknown>[]> => domain.ask(sql);
 
 /** Rows that break each rule, by rule; those that nobody breaks left out. */
 async function broken(): Promise<Record<string, number>> {
-  const rows = await ask('select rule, rows from {db}.claim_quality where rows > 0');
+  const rows = await ask('select rule, rows from {database}.claim_quality where rows > 0');
   return Object.fromEntries(rows.map(({ rule, rows: count }) => [String(rule), Number(count)]));
 }
 
 async function fact(id: number): Promise<Record<string, unknown>> {
-  const rows = await ask(`select * from {db}.claim_facts where claim_id = ${id}`);
+  const rows = await ask(`select * from {database}.claim_facts where claim_id = ${id}`);
   expect(rows).toHaveLength(1);
   return rows[0]!;
 }
@@ -59,7 +42,7 @@ describe('claims', () => {
   it('a sound claim breaks no rule, and every rule has its row', async () => {
     expect(await broken()).toEqual({});
     const [row] = await ask(
-      'select count() as rules, min(share) as least, max(share) as most from {db}.claim_quality',
+      'select count() as rules, min(share) as least, max(share) as most from {database}.claim_quality',
     );
     expect(row).toEqual({ rules: '28', least: 0, most: 0 });
     expect(await fact(1)).toMatchObject({
@@ -134,18 +117,20 @@ describe('claims', () => {
     expect(await broken()).toEqual(expected);
     for (const [index, [rule, [, suspicious]]] of all.entries())
       expect({ rule, ...(await fact(id(index))) }).toMatchObject({ rule, is_suspicious: suspicious });
-    const [shares] = await ask('select count() as wrong from {db}.claim_quality where share <> rows / of');
+    const [shares] = await ask(
+      'select count() as wrong from {database}.claim_quality where share <> rows / of',
+    );
     expect(shares).toEqual({ wrong: '0' });
   });
 
   it('sums leave suspicious claims out and say how many', async () => {
     const [row] = await ask(
       `select approved, suspicious, toString(approved_amount) as amount, toString(approved_amount_all) as everything
-         from {db}.approvals_monthly where month = '2026-01-01' and program_id = 40 and type = 'Benefit'`,
+         from {database}.approvals_monthly where month = '2026-01-01' and program_id = 40 and type = 'Benefit'`,
     );
     const [sums] = await ask(
       `select count() as approved, countIf(is_suspicious = 1) as suspicious, toString(sum(counted_amount)) as amount
-         from {db}.claim_facts where status = 'APPROVED' and program_id = 40 and type = 'Benefit'`,
+         from {database}.claim_facts where status = 'APPROVED' and program_id = 40 and type = 'Benefit'`,
     );
     expect(row).toMatchObject({ suspicious: '6', amount: sums!['amount'] });
     expect(Number(row!['approved']) + 6).toBe(Number(sums!['approved']));
@@ -164,7 +149,7 @@ describe('claims', () => {
         (509, null, 'Benefit', null, '2026-01-02', 50, 40, 0, 'KES');`);
     expect(
       await ask(
-        'select status, count() as n from {db}.claim_facts where claim_id between 501 and 509 group by status order by status',
+        'select status, count() as n from {database}.claim_facts where claim_id between 501 and 509 group by status order by status',
       ),
     ).toEqual([
       { status: 'PARTIALLY_REJECTED', n: '2' },
@@ -178,7 +163,7 @@ describe('claims', () => {
       ${SOUND(60)} ${SOUND(61)}
       update claims.claims set date_modified = now() at time zone 'UTC' - interval '10 years 1 second' where id = 60;
       update claims.treatments set date_modified = now() at time zone 'UTC' - interval '11 years' where id = 61;`);
-    expect(await ask('select claim_id from {db}.claim_facts where claim_id = 60')).toEqual([]);
+    expect(await ask('select claim_id from {database}.claim_facts where claim_id = 60')).toEqual([]);
     expect(await fact(61)).toMatchObject({ is_orphan: 1, is_suspicious: 1, counted_amount: 0 });
 
     await after(`
@@ -194,7 +179,7 @@ describe('claims', () => {
       update claims.claims set date_modified = '2025-03-31 23:59:59.999999', program_id = 36 where id = 70;
       update claims.treatments set program_id = 36 where id = 70;`);
     const months = (): Promise<unknown[]> =>
-      ask('select month, approved from {db}.approvals_monthly where program_id = 36 order by month');
+      ask('select month, approved from {database}.approvals_monthly where program_id = 36 order by month');
     expect(await months()).toEqual([{ month: '2025-03-01', approved: '1' }]);
     await after('update claims.claims set date_modified = null, date_created = null where id = 70');
     expect(await months()).toEqual([{ month: null, approved: '1' }]);
@@ -210,7 +195,7 @@ describe('claims', () => {
   it('DESCRIBE explains the marts and the tables', async () => {
     const bare = await ask(
       `select table, name from system.columns
-        where database = '{db}' and comment = '' and (table in ('claim_facts', 'claim_quality', 'approvals_monthly') or startsWith(table, 'claims_'))`,
+        where database = '{database}' and comment = '' and (table in ('claim_facts', 'claim_quality', 'approvals_monthly') or startsWith(table, 'claims_'))`,
     );
     expect(bare).toEqual([]);
   });

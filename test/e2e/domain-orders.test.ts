@@ -1,14 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { expectMartsEqual, oraclesOf } from '../support/marts.js';
-import { Scenario } from '../support/scenario.js';
+import { openDomain, type DomainScenario } from '../support/domain-scenario.js';
 
-const SCHEMA = readFileSync(new URL('../../postgres/orders.sql', import.meta.url), 'utf8');
-const oracles = await oraclesOf('orders');
-
-let scenario: Scenario;
-const ask = (sql: string): Promise<Record<string, unknown>[]> =>
-  scenario.databases.clickhouse(sql.replaceAll('{database}', scenario.databases.clickhouseDatabase));
+let domain: DomainScenario;
 
 /** Order 1 goes the whole way; 2 is cancelled; 3 has a clock that is wrong and an arrival too many; 4 has nothing that has a column. */
 const PLANTED = `insert into orders.order_activity (order_id, actor, activity_type, at) values
@@ -24,29 +17,22 @@ const PLANTED = `insert into orders.order_activity (order_id, actor, activity_ty
   (9223372036854775807, 'customer', 'placed', '2100-01-01 00:00:00+00'), (9223372036854775807, 'deliverer', 'delivered', '1931-01-01 00:00:00+00');`;
 
 beforeAll(async () => {
-  scenario = await Scenario.open('domain_orders', {
-    schema: SCHEMA,
-    tables: { 'orders.order_activity': {} },
-    marts: ['orders'],
-  });
-  await scenario.sql(PLANTED);
-  await scenario.walhouse.start();
-  await scenario.applied();
+  domain = await openDomain('orders', { sql: PLANTED });
 }, 60_000);
-afterAll(() => scenario.close());
+afterAll(() => domain?.scenario.close());
 
 describe('dim_orders', () => {
   /** What the mart shows of an order, without what is null. */
   async function order(id: number): Promise<Record<string, unknown> | undefined> {
-    await scenario.applied();
-    const [row] = await ask(
+    await domain.scenario.applied();
+    const [row] = await domain.ask(
       `select * from {database}.dim_orders where order_id = ${id} settings output_format_json_quote_decimals = 1`,
     );
     return row && Object.fromEntries(Object.entries(row).filter(([, value]) => value !== null));
   }
 
   it('has the moments of every order and the seconds between them, to the microsecond', async () => {
-    await expectMartsEqual(scenario, oracles);
+    await domain.expectMarts();
     expect(await order(1)).toEqual({
       order_id: '1',
       placed_at: '2026-03-29 00:59:59.999999',
@@ -101,18 +87,18 @@ describe('dim_orders', () => {
     ['corrected to another type', `update orders.order_activity set activity_type = 'delivered' where order_id = 3 and activity_type = 'photo'`, 3, { delivered_at: '2026-03-01 10:30:00.000000', placed_to_delivered_s: '1800', other_activities: '0' }],
     ['moved to another order', `update orders.order_activity set order_id = 2 where order_id = 3 and activity_type = 'accepted'`, 2, { placed_to_accepted_s: '-1.75', activities: '3' }],
   ] as const)('is right at once after an activity is %s', async (_, change, id, expected) => {
-    const [before] = await ask('select sum(cityHash64(*)) as others from {database}.dim_orders where order_id not in (2, 3)');
-    await scenario.sql(change);
+    const [before] = await domain.ask('select sum(cityHash64(*)) as others from {database}.dim_orders where order_id not in (2, 3)');
+    await domain.scenario.sql(change);
     expect(await order(id)).toMatchObject(expected);
-    expect(await ask('select sum(cityHash64(*)) as others from {database}.dim_orders where order_id not in (2, 3)')).toEqual([before]);
-    await expectMartsEqual(scenario, oracles);
+    expect(await domain.ask('select sum(cityHash64(*)) as others from {database}.dim_orders where order_id not in (2, 3)')).toEqual([before]);
+    await domain.expectMarts();
   }); // prettier-ignore
 
   it('has no row for an order whose last activity is gone, and takes the later row of two at one moment for the last', async () => {
-    await scenario.sql(`delete from orders.order_activity where order_id = 4;
+    await domain.scenario.sql(`delete from orders.order_activity where order_id = 4;
       insert into orders.order_activity (order_id, actor, activity_type, at) values
         (5, 'customer', 'placed', now()), (5, 'customer', 'paid', now()), (6, 'customer', 'paid', now()), (6, 'customer', 'placed', now())`);
-    await expectMartsEqual(scenario, oracles);
+    await domain.expectMarts();
     expect(await order(4)).toBeUndefined();
     expect(await order(5)).toMatchObject({ last_activity: 'paid', placed_to_paid_s: '0' });
     expect(await order(6)).toMatchObject({ last_activity: 'placed' });

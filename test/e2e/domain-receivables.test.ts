@@ -1,18 +1,12 @@
-import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createGenerator } from '../../src/dev/receivables/generator.js';
 import { LiveTraffic } from '../../src/dev/traffic.js';
 import { silentLog } from '../../src/pipeline/log.js';
-import { expectMartsEqual, oraclesOf } from '../support/marts.js';
-import { Scenario } from '../support/scenario.js';
+import { openDomain, type DomainScenario } from '../support/domain-scenario.js';
 
-const SCHEMA = readFileSync(new URL('../../postgres/receivables.sql', import.meta.url), 'utf8');
-const oracles = await oraclesOf('receivables');
 const TODAY = `(now() at time zone 'UTC')::date`;
 
-let scenario: Scenario;
-const ask = <T = Record<string, unknown>>(sql: string): Promise<T[]> =>
-  scenario.databases.clickhouse<T>(sql.replaceAll('{database}', scenario.databases.clickhouseDatabase));
+let domain: DomainScenario;
 
 /**
  * Planted: one invoice on each side of every edge. Account 1 has invoices at days 0, 1, 120 and 121 before invoice 100 and on its day, 2 pays
@@ -37,28 +31,16 @@ const PLANTED = `
     (200, 'A', 10), (201, 'B', 1), (300, 'A', 100), (301, 'A', 1000), (302, 'A', 1), (400, 'A', 1), (777, 'A', 1);`;
 
 beforeAll(async () => {
-  scenario = await Scenario.open('domain_receivables', {
-    schema: SCHEMA,
-    tables: {
-      'receivables.accounts': { history: true },
-      'receivables.skus': { history: true },
-      'receivables.invoices': { history: true },
-      'receivables.invoice_line_items': { history: true },
-    },
-    marts: ['receivables'],
-  });
-  await scenario.sql(PLANTED);
-  await scenario.walhouse.start();
-  await scenario.applied();
+  domain = await openDomain('receivables', { sql: PLANTED });
 }, 60_000);
-afterAll(() => scenario.close());
+afterAll(() => domain?.scenario.close());
 
 interface Features {
   readonly inv_id: number;
 }
 
 async function features(view = 'invoice_features'): Promise<Map<number, string>> {
-  const rows = await ask<Features>(
+  const rows = await domain.ask<Features>(
     `select * from {database}.${view} settings output_format_json_quote_decimals = 1`,
   );
   return new Map(rows.map((row) => [row.inv_id, JSON.stringify(row)]));
@@ -66,17 +48,17 @@ async function features(view = 'invoice_features'): Promise<Map<number, string>>
 
 /** The invoices whose features are others after `change`, in order. */
 async function changedBy(change: string): Promise<number[]> {
-  await scenario.applied();
+  await domain.scenario.applied();
   const before = await features();
-  await scenario.sql(change);
-  await scenario.applied();
+  await domain.scenario.sql(change);
+  await domain.scenario.applied();
   const after = await features();
   const ids = new Set([...before.keys(), ...after.keys()]);
   return [...ids].filter((id) => before.get(id) !== after.get(id)).sort((a, b) => a - b);
 }
 
 async function clock(): Promise<string> {
-  const [row] = await scenario.sql(
+  const [row] = await domain.scenario.sql(
     `select to_char(clock_timestamp() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS.US') as at`,
   );
   return row!['at'] as string;
@@ -84,11 +66,11 @@ async function clock(): Promise<string> {
 
 describe('invoice_features', () => {
   it('equals the question on Postgres for invoices on both sides of every edge', async () => {
-    await expectMartsEqual(scenario, oracles);
+    await domain.expectMarts();
   });
 
   it('counts, adds up and judges as it is defined', async () => {
-    const rows = await ask<Record<string, unknown>>(
+    const rows = await domain.ask<Record<string, unknown>>(
       `select inv_id, toString(inv_total) as total, toString(inv_items) as items, acct_age, toUInt32(num_inv_120d) as recent,
          toUInt32(cum_tot_inv_acct) as so_far, is_late
        from {database}.invoice_features order by inv_id`,
@@ -118,15 +100,15 @@ describe('invoice_features', () => {
 
   it('shows the same under a session of other settings', async () => {
     const sum = `select count() as rows, sum(cityHash64(*)) as hash`;
-    const [usual] = await ask(`${sum} from {database}.invoice_features`);
+    const [usual] = await domain.ask(`${sum} from {database}.invoice_features`);
     expect(
-      await ask(
+      await domain.ask(
         `${sum} from {database}.invoice_features settings join_use_nulls = 1, session_timezone = 'Asia/Tokyo'`,
       ),
     ).toEqual([usual]);
-    const [calls] = await ask(`${sum} from {database}.accounts_to_call`);
+    const [calls] = await domain.ask(`${sum} from {database}.accounts_to_call`);
     expect(
-      await ask(
+      await domain.ask(
         `${sum} from {database}.accounts_to_call settings join_use_nulls = 1, session_timezone = 'America/Lima'`,
       ),
     ).toEqual([calls]);
@@ -153,22 +135,22 @@ describe('invoice_features', () => {
     expect(await changedBy(change)).toEqual(ids);
   }); // prettier-ignore
 
-  it('equals the question on Postgres after all of these changes', () => expectMartsEqual(scenario, oracles));
+  it('equals the question on Postgres after all of these changes', () => domain.expectMarts());
 });
 
 describe('accounts_to_call', () => {
   it('ranks by what is open times how late the account usually pays, with little known taken as the average', async () => {
-    await scenario.sql(`truncate receivables.invoices, receivables.invoice_line_items;
+    await domain.scenario.sql(`truncate receivables.invoices, receivables.invoice_line_items;
       insert into receivables.invoices values
         (1, 1, ${TODAY} - 100, ${TODAY} - 60), (2, 1, ${TODAY} - 100, ${TODAY} - 80), (3, 1, ${TODAY} - 5, null),
         (4, 2, ${TODAY} - 100, ${TODAY} - 70), (5, 2, ${TODAY} - 3, null),
         (6, 3, ${TODAY} - 50, null),
         (7, 4, ${TODAY} - 1, null), (8, 1, ${TODAY} - 9, ${TODAY} - 8);
       insert into receivables.invoice_line_items (invoice_id, item_id, quantity) values (3, 'A', 100), (5, 'A', 100), (6, 'A', 10), (7, 'A', 100), (7, 'A', 1)`);
-    await expectMartsEqual(scenario, oracles);
+    await domain.expectMarts();
     // Five invoices are judged, with 10 + 0 + 0 + 0 + 20 days late: six on average. 1: (10 + 30) / 8; 2: 30 / 6; 3: (20 + 30) / 6; 4: 30 / 5.
     expect(
-      await ask(`select account_id, toString(usual_days_late) as days, toString(open_amount) as open, toString(call_score) as score,
+      await domain.ask(`select account_id, toString(usual_days_late) as days, toString(open_amount) as open, toString(call_score) as score,
           toUInt32(overdue_invoices) as overdue, oldest_open_days as oldest from {database}.accounts_to_call order by rank`),
     ).toEqual([
       { account_id: 4, days: '6', open: '1011.01', score: '6066.06', overdue: 0, oldest: 1 },
@@ -179,37 +161,36 @@ describe('accounts_to_call', () => {
   });
 
   it('is empty, not wrong, while nothing has been judged or nothing is open', async () => {
-    await scenario.sql(`delete from receivables.invoices where invoice_id not in (3, 7)`);
-    await expectMartsEqual(scenario, oracles);
-    expect(await ask(`select toString(usual_days_late) as days from {database}.accounts_to_call`)).toEqual([
-      { days: '0' },
-      { days: '0' },
-    ]);
-    await scenario.sql(`update receivables.invoices set payment_dates = ${TODAY}`);
-    await expectMartsEqual(scenario, oracles);
-    expect(await ask(`select * from {database}.accounts_to_call`)).toEqual([]);
+    await domain.scenario.sql(`delete from receivables.invoices where invoice_id not in (3, 7)`);
+    await domain.expectMarts();
+    expect(
+      await domain.ask(`select toString(usual_days_late) as days from {database}.accounts_to_call`),
+    ).toEqual([{ days: '0' }, { days: '0' }]);
+    await domain.scenario.sql(`update receivables.invoices set payment_dates = ${TODAY}`);
+    await domain.expectMarts();
+    expect(await domain.ask(`select * from {database}.accounts_to_call`)).toEqual([]);
   });
 });
 
 describe('invoice_features_at', () => {
   it('does not know what was paid, corrected or deleted later, nor a day later than its moment', async () => {
-    await scenario.sql(`insert into receivables.invoices values (500, 2, ${TODAY} - 40, null), (501, 2, ${TODAY} - 20, null), (502, 2, ${TODAY} - 50, null);
+    await domain.scenario.sql(`insert into receivables.invoices values (500, 2, ${TODAY} - 40, null), (501, 2, ${TODAY} - 20, null), (502, 2, ${TODAY} - 50, null);
       insert into receivables.invoice_line_items (invoice_id, item_id, quantity) values (500, 'A', 1), (501, 'A', 1), (502, 'A', 1)`);
-    await scenario.applied();
+    await domain.scenario.applied();
     const before = await clock();
     const asItWas = await features();
     // Paid in time, as is entered only now.
-    await scenario.sql(`update receivables.invoices set payment_dates = date_issued + 10 where invoice_id in (500, 501)`);
-    await scenario.sql(`delete from receivables.invoices where invoice_id = 502`);
-    await scenario.sql(`update receivables.skus set item_retail_price = 77 where item_id = 'A'`);
-    await scenario.sql(`update receivables.accounts set joining_date = joining_date - 7`);
-    await scenario.applied();
+    await domain.scenario.sql(`update receivables.invoices set payment_dates = date_issued + 10 where invoice_id in (500, 501)`);
+    await domain.scenario.sql(`delete from receivables.invoices where invoice_id = 502`);
+    await domain.scenario.sql(`update receivables.skus set item_retail_price = 77 where item_id = 'A'`);
+    await domain.scenario.sql(`update receivables.accounts set joining_date = joining_date - 7`);
+    await domain.scenario.applied();
     expect(await features(`invoice_features_at(ts = '${before}')`)).toEqual(asItWas);
     const now = await features(`invoice_features_at(ts = '${await clock()}')`);
     expect(now).toEqual(await features());
     expect(now).not.toEqual(asItWas);
     const late = (at: string): Promise<Record<string, unknown>[]> =>
-      ask(`select inv_id, is_late from {database}.invoice_features_at(ts = ${at}) where inv_id in (500, 501, 502) order by inv_id`);
+      domain.ask(`select inv_id, is_late from {database}.invoice_features_at(ts = ${at}) where inv_id in (500, 501, 502) order by inv_id`);
     expect(await late(`'${before}'`)).toEqual([
       { inv_id: 500, is_late: 1 },
       { inv_id: 501, is_late: null },
@@ -219,33 +200,33 @@ describe('invoice_features_at', () => {
     expect(await late(`'2020-01-01 00:00:00'`)).toEqual([]);
     // What was open then, with what came of it.
     expect(
-      await ask(`select known.inv_id as id, known.is_late as known, outcome.is_late as label
+      await domain.ask(`select known.inv_id as id, known.is_late as known, outcome.is_late as label
         from {database}.invoice_features_at(ts = '${before}') as known
         inner join {database}.invoice_features as outcome using (inv_id)
         where known.is_late is null and inv_id >= 500`),
     ).toEqual([{ id: 501, known: null, label: 0 }]);
     // Of what is known now, an invoice that is still open eleven days ahead will be late by then.
-    await scenario.sql(`update receivables.invoices set payment_dates = null where invoice_id = 501`);
-    await scenario.applied();
+    await domain.scenario.sql(`update receivables.invoices set payment_dates = null where invoice_id = 501`);
+    await domain.scenario.applied();
     expect((await late(`now64(6, 'UTC') + interval 10 day`))[1]).toEqual({ inv_id: 501, is_late: null });
     expect((await late(`now64(6, 'UTC') + interval 11 day`))[1]).toEqual({ inv_id: 501, is_late: 1 });
   }); // prettier-ignore
 
   it('equals what Postgres said at each of several moments of live traffic, also when all of it is delivered again', async () => {
-    await scenario.sql(`truncate receivables.accounts, receivables.skus, receivables.invoices, receivables.invoice_line_items`);
-    const url = scenario.databases.postgresUrl;
+    await domain.scenario.sql(`truncate receivables.accounts, receivables.skus, receivables.invoices, receivables.invoice_line_items`);
+    const url = domain.scenario.databases.postgresUrl;
     const traffic = new LiveTraffic(createGenerator({ seed: 7, invoices: 400 }), { url, seed: 7, ratePerSecond: 500, log: silentLog });
     const moments: string[] = [];
     try {
       await traffic.load();
-      await scenario.rememberPlace();
+      await domain.scenario.rememberPlace();
       await traffic.start();
       for (let moment = 0; moment < 2; moment++) {
         const wanted = traffic.transactions + 150;
         traffic.resume();
         await expect.poll(() => traffic.transactions, { timeout: 30_000, interval: 10 }).toBeGreaterThan(wanted);
         await traffic.pause();
-        await scenario.sql(`create table expected_${moment} as ${oracles.get('invoice_features')!}`);
+        await domain.scenario.sql(`create table expected_${moment} as ${domain.oracles.get('invoice_features')!}`);
         moments.push(await clock());
       }
     } finally {
@@ -253,12 +234,12 @@ describe('invoice_features_at', () => {
     }
     const views = await Promise.all(
       moments.map(async (at, moment) => {
-        await ask(`create view {database}.moment_${moment} as select * from {database}.invoice_features_at(ts = '${at}')`);
+        await domain.ask(`create view {database}.moment_${moment} as select * from {database}.invoice_features_at(ts = '${at}')`);
         return [`moment_${moment}`, `select * from expected_${moment}`] as const;
       }),
     );
-    await expectMartsEqual(scenario, views);
-    await scenario.deliverAgain();
-    await expectMartsEqual(scenario, [...views, ...oracles]);
+    await domain.expectMarts(views);
+    await domain.scenario.deliverAgain();
+    await domain.expectMarts([...views, ...domain.oracles]);
   }); // prettier-ignore
 });

@@ -1,36 +1,19 @@
-import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { readDomains } from '../../src/cli/domain.js';
-import { createSchema } from '../../src/dev/generators.js';
-import { expectMartsEqual, oraclesOf } from '../support/marts.js';
-import { Scenario } from '../support/scenario.js';
+import { openDomain, type DomainScenario } from '../support/domain-scenario.js';
 
-const [domain] = await readDomains('spending');
-const oracles = await oraclesOf('spending');
-let scenario: Scenario;
-
+let domain: DomainScenario;
 beforeAll(async () => {
-  scenario = await Scenario.open('domain_spending', {
-    schema: '',
-    tables: domain!.tables as Record<string, object>,
-    marts: ['spending'],
-    decoder: 'pgoutput',
-  });
-  const client = new pg.Client({ connectionString: scenario.databases.postgresUrl });
-  await client.connect();
-  await createSchema(client, 'spending').finally(() => client.end());
-  await scenario.walhouse.start();
+  domain = await openDomain('spending', { decoder: 'pgoutput' });
 });
-afterAll(() => scenario?.close());
+afterAll(() => domain?.scenario.close());
 
 /** Carries out a change, waits for it, and sets every mart against SQL on Postgres. */
 async function after(sql: string): Promise<void> {
-  await scenario.sql(sql);
-  await expectMartsEqual(scenario, oracles);
+  await domain.scenario.sql(sql);
+  await domain.expectMarts();
 }
 
-const ask = (sql: string): Promise<Record<string, unknown>[]> =>
-  scenario.databases.clickhouse(sql.replaceAll('{db}', scenario.databases.clickhouseDatabase));
+const ask = (sql: string): Promise<Record<string, unknown>[]> => domain.ask(sql);
 
 interface Given {
   readonly customer?: number;
@@ -60,14 +43,14 @@ function row(id: number, given: Given = {}): string {
 async function category(name: string): Promise<unknown> {
   const [found] = await ask(
     `select transactions, toString(amount) as amount, transactions_all, toString(amount_all) as amount_all
-       from {db}.transactions_by_category where product_category = '${name}'`,
+       from {database}.transactions_by_category where product_category = '${name}'`,
   );
   const { transactions, amount, transactions_all: all, amount_all: amountAll } = found!;
   return [Number(transactions), amount, Number(all), amountAll];
 }
 
 const pairing = async (where: string): Promise<unknown> =>
-  (await ask(`select pairing from {db}.reversals where ${where}`)).map((found) => found['pairing']);
+  (await ask(`select pairing from {database}.reversals where ${where}`)).map((found) => found['pairing']);
 
 describe('spending', () => {
   it('declined and reversed transactions and reversals count in the second pair of numbers alone', async () => {
@@ -104,7 +87,7 @@ describe('spending', () => {
       ${row(28)} ${row(29, { reverses: 28, amount: -40 })}
       ${row(30, { status: 'reversed' })}`);
     const found = await ask(
-      `select reversal_id, original_id, pairing from {db}.reversals where original_id between 20 and 30 or original_id = 999 or reversal_id = 30
+      `select reversal_id, original_id, pairing from {database}.reversals where original_id between 20 and 30 or original_id = 999 or reversal_id = 30
         order by ifNull(reversal_id, original_id)`,
     );
     expect(found.map((one) => Object.values(one).join(' '))).toEqual([
@@ -129,7 +112,7 @@ describe('spending', () => {
       ${[900, 800, 800, 700, 600, 600, 600, 500].map((amount, i) => row(40 + i, { customer: 40 + i, amount })).join('\n')}
       ${row(60, { customer: 47, amount: 5000, status: 'declined' })}`);
     const rows = await ask(
-      'select customer_id, rank, tied, rank_all from {db}.top_accounts order by rank, customer_id',
+      'select customer_id, rank, tied, rank_all from {database}.top_accounts order by rank, customer_id',
     );
     expect(rows.map((one) => Object.values(one).join(' '))).toEqual([
       '40 1 1 2',
@@ -148,7 +131,7 @@ describe('spending', () => {
       `date_trunc('month', now() at time zone 'UTC') at time zone 'UTC' - interval '${back} months'`;
     await after('truncate spending.transactions');
     const amounts = async (): Promise<unknown[]> =>
-      (await ask('select toString(amount) as amount from {db}.monthly_spend order by month')).map(
+      (await ask('select toString(amount) as amount from {database}.monthly_spend order by month')).map(
         (one) => one['amount'],
       );
     expect(await amounts()).toEqual(Array(12).fill('0'));
@@ -161,10 +144,9 @@ describe('spending', () => {
 
     await after(`update spending.transactions set transaction_date = ${month(5)} where transaction_id = 70`);
     expect(await amounts()).toEqual(['11', '0', '0', '0', '0', '0', '3', '4', '0', '0', '0', '0']);
-    expect(await ask('select is_complete from {db}.monthly_spend order by month desc limit 2')).toEqual([
-      { is_complete: 0 },
-      { is_complete: 1 },
-    ]);
+    expect(await ask('select is_complete from {database}.monthly_spend order by month desc limit 2')).toEqual(
+      [{ is_complete: 0 }, { is_complete: 1 }],
+    );
   });
 
   it('the lifetime value is that of the published example', async () => {
@@ -175,14 +157,14 @@ describe('spending', () => {
       ${row(80, { at: day(0), amount: 12.35 })} ${row(81, { at: day(100), amount: 20.7 })}
       ${row(82, { at: day(213), amount: 20 })} ${row(83, { at: day(213), amount: 4 })}
       ${row(84, { customer: 2, at: day(0) })}`);
-    const parameters = `{db}.spending_value_parameters`;
+    const parameters = `{database}.spending_value_parameters`;
     const [{ was }] = (await ask(
-      `select create_table_query as was from system.tables where database = '{db}' and name = 'spending_value_parameters'`,
+      `select create_table_query as was from system.tables where database = '{database}' and name = 'spending_value_parameters'`,
     )) as [{ was: string }];
     try {
       await ask(`create or replace view ${parameters} as
         select 0.243 as r, 4.414 as alpha, 0.793 as a, 2.426 as b, 6.25 as p, 3.74 as q, 15.44 as gamma, toFloat64(39) as horizon_weeks`);
-      const rows = await ask('select * from {db}.customer_value order by customer_id');
+      const rows = await ask('select * from {database}.customer_value order by customer_id');
       const one = rows[0]!;
       expect(one).toMatchObject({ customer_id: '1', frequency: '3', recency_days: '59', monetary: 57.05 });
       expect(Number(one['expected_purchases'])).toBeCloseTo(1.226, 3);
@@ -199,21 +181,21 @@ describe('spending', () => {
     } finally {
       await ask(was.replace(/^create view/i, 'create or replace view'));
     }
-    await expectMartsEqual(scenario, oracles);
+    await domain.expectMarts();
   });
 
   it('customers who buy every day for years, and one who bought a moment ago, have a forecast', async () => {
     // Postgres has no number for the published form of the formula here, so there is nothing to compare with.
-    await scenario.sql(`
+    await domain.scenario.sql(`
       truncate spending.transactions;
       insert into spending.transactions
         select i, 1, now() - make_interval(days => i), 10, 'Café', 'purchase', 'approved', null, now() from generate_series(0, 1500) i;
       insert into spending.transactions
         select 5000 + i, 2, now() - make_interval(days => 2000 + i), 10, 'Café', 'purchase', 'approved', null, now() from generate_series(0, 1000) i;
       ${row(9000, { customer: 3, at: 'now()' })}`);
-    await scenario.applied();
+    await domain.scenario.applied();
     const rows = await ask(
-      'select customer_id, segment, probability_alive, expected_purchases from {db}.customer_value order by customer_id',
+      'select customer_id, segment, probability_alive, expected_purchases from {database}.customer_value order by customer_id',
     );
     expect(rows).toMatchObject([
       { customer_id: '1', probability_alive: expect.closeTo(1, 2) as number },
@@ -231,16 +213,18 @@ describe('spending', () => {
       ${row(90, { at: `'1950-06-15 12:00Z'` })} ${row(91, { at: `'1962-01-01 00:00Z'` })} ${row(92, { customer: 2, at: `'2250-01-01'` })}`);
     // ClickHouse compiles a question that it is asked often.
     for (let time = 1; time <= 5; time++) {
-      expect(await ask('select first_purchase, last_purchase from {db}.customer_value')).toEqual([
+      expect(await ask('select first_purchase, last_purchase from {database}.customer_value')).toEqual([
         { first_purchase: '1950-06-15', last_purchase: '1962-01-01' },
       ]);
     }
-    expect(await ask('select sum(transactions_all) as n from {db}.monthly_spend')).toEqual([{ n: '0' }]);
+    expect(await ask('select sum(transactions_all) as n from {database}.monthly_spend')).toEqual([
+      { n: '0' },
+    ]);
   });
 
   it('DESCRIBE explains the marts and the table', async () => {
     const bare = await ask(
-      `select table, name from system.columns where database = '{db}' and comment = '' and not startsWith(table, '.')`,
+      `select table, name from system.columns where database = '{database}' and comment = '' and not startsWith(table, '.')`,
     );
     expect(bare).toEqual([]);
   });

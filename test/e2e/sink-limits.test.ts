@@ -128,7 +128,8 @@ describe('while ClickHouse cannot take rows', () => {
     try {
       await write(bytes);
       await expect
-        .poll(async () => (await scenario.walhouse.status()).error?.kind ?? null, { timeout: 30_000 })
+        // Attempts may be half a minute apart by then.
+        .poll(async () => (await scenario.walhouse.status()).error?.kind ?? null, { timeout: 70_000 })
         .toMatch(kinds);
       await write();
       const status = await scenario.walhouse.status();
