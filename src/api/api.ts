@@ -136,7 +136,11 @@ export function createApi(options: ApiOptions): Hono<ApiEnv> {
     deadlineMs: limits.deadlines.retentionMs,
     retention: options.retention ?? (() => Promise.resolve({ tables: {}, last_purge: null })),
   });
-  addOrderRoutes(app, { guard, control: options.control ?? NO_CONTROL });
+  addOrderRoutes(app, {
+    guard,
+    control: options.control ?? NO_CONTROL,
+    deadlineMs: limits.deadlines.ordersMs,
+  });
   const pages = addPageRoutes(app, { guard, dashboard: loadDashboard() });
 
   app.openAPIRegistry.registerComponent('securitySchemes', 'key', { type: 'http', scheme: 'bearer' });

@@ -5,6 +5,7 @@ import { WalhouseError } from '../pipeline/errors.js';
 import { formatLsn } from '../pipeline/lsn.js';
 import { REPAIR_KEYS_MAX, type RepairReport } from '../pipeline/repairs.js';
 import type { ApiEnv } from './context.js';
+import { within } from './deadline.js';
 import type { Guard } from './guard.js';
 import { Problem } from './problem.js';
 import { problems } from './responses.js';
@@ -26,11 +27,15 @@ export interface Control {
 export interface OrderRoutesOptions {
   readonly guard: Guard;
   readonly control: Control;
+  /** Until an order is remembered. */
+  readonly deadlineMs: number;
 }
 
 /** What operators order: `POST /v1/pause`, `/v1/resume`, `/v1/resync`, `/v1/verify`, and for a table resync, verify and repair. */
 export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOptions): void {
-  const { guard, control } = options;
+  const { guard, control, deadlineMs } = options;
+  // An order that was given is carried out, whether or not somebody waits for the answer.
+  const remembered = <T>(order: () => Promise<T>): Promise<T> => within(deadlineMs, null, order, orderLate);
 
   const accepted = {
     202: {
@@ -52,7 +57,7 @@ export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOpt
   });
   app.openapi(resyncTable, async (context) => {
     const { id } = context.req.valid('param');
-    if (!(await control.resync(id))) throw unknownTable(id);
+    if (!(await remembered(() => control.resync(id)))) throw unknownTable(id);
     return context.json({ accepted: true as const }, 202);
   });
   addRepairRoute(app, options);
@@ -67,7 +72,7 @@ export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOpt
     middleware: [guard.scope('ops:write')] as const,
   });
   app.openapi(resyncAll, async (context) => {
-    await control.resyncAll();
+    await remembered(() => control.resyncAll());
     return context.json({ accepted: true as const }, 202);
   });
   const verifyTable = createRoute({
@@ -114,7 +119,7 @@ export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOpt
     });
     app.openapi(route, async (context) => {
       try {
-        await control[verb]();
+        await remembered(async () => control[verb]());
       } catch (error) {
         if (error instanceof Problem) throw error;
         throw new Problem({
@@ -128,6 +133,17 @@ export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOpt
       return context.json({ accepted: true as const }, 202);
     });
   }
+}
+
+function orderLate(deadlineMs: number): Problem {
+  return new Problem({
+    status: 503,
+    kind: 'order_late',
+    title: 'It is not known yet whether the order is carried out.',
+    detail: `It was given, and not remembered within ${deadlineMs} ms: a database does not answer.`,
+    fix: 'look at the state in GET /v1/replication; giving the order again does no harm',
+    retryAfterMs: 5_000,
+  });
 }
 
 /** How long a repair is waited for; it goes on behind, and the next one waits for it. */

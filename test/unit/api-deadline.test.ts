@@ -28,7 +28,15 @@ const standing = () => {
       ask: (_picture, signal) => asked(signal),
     },
     retention: never,
-    limits: { deadlines: { paymentsMs: 20, picturesMs: 20, retentionMs: 20 } },
+    control: {
+      resync: never,
+      resyncAll: never,
+      repair: never,
+      verify: () => true,
+      pause: never,
+      resume: () => undefined,
+    },
+    limits: { deadlines: { paymentsMs: 20, picturesMs: 20, retentionMs: 20, ordersMs: 20 } },
   });
   return { app, signals };
 };
@@ -46,6 +54,15 @@ describe('a question that ClickHouse does not answer', () => {
         detail: 'ClickHouse did not answer within 20 ms.',
       });
       expect(signals.every((signal) => signal.aborted)).toBe(true);
+    },
+  );
+
+  test.each(['/v1/pause', '/v1/resync', '/v1/tables/public.payments/resync'])(
+    'leaves an order open in time: POST %s',
+    async (path) => {
+      const answer = await standing().app.request(path, { method: 'POST' });
+      expect(answer.headers.get('retry-after')).toBe('5');
+      expect(await problemOf(answer)).toMatchObject({ status: 503, kind: 'order_late' });
     },
   );
 

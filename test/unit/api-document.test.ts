@@ -45,7 +45,7 @@ describe('docs/API.md', () => {
   test('says how long everything may take, and how often one may ask', () => {
     const seconds = (ms: number): string => `${ms / 1000} s`;
     const { deadlineMs } = API_LIMITS.coalesce;
-    const { paymentsMs, picturesMs, retentionMs } = API_LIMITS.deadlines;
+    const { paymentsMs, picturesMs, retentionMs, ordersMs } = API_LIMITS.deadlines;
     const timeOf = (route: string): string =>
       rows.find(([routes]) => quoted(routes!).includes(route))?.[2] ?? '';
     expect(deadlineMs.pass).toBe(deadlineMs.mart);
@@ -54,6 +54,7 @@ describe('docs/API.md', () => {
     expect(timeOf('GET /v1/merchants/{id}/payments')).toBe(seconds(paymentsMs));
     expect(timeOf('GET /v1/domains/{name}')).toBe(seconds(picturesMs));
     expect(timeOf('GET /v1/retention')).toBe(seconds(retentionMs));
+    expect(timeOf('POST /v1/pause')).toContain(seconds(ordersMs));
     for (const said of [
       `A request has to arrive within ${seconds(SERVE_LIMITS.requestMs)}`,
       `an answer has to be read within ${seconds(SERVE_LIMITS.answerMs)}`,
