@@ -33,6 +33,8 @@ const VARYING: readonly (readonly [RegExp, string])[] = [
   [/\b[0-9A-F]{1,8}\/[0-9A-F]{5,8}\b/g, 'LSN'],
   [/\b[\d.,]+ (ms|s|KB|bytes|versions)\b/g, 'N $1'],
   [/\b[0-9a-f]{64}\b/g, 'HASH'],
+  // A publication is one more.
+  [/\b\d+ checks\b/g, 'N checks'],
   // So wide as the widest of them.
   [/[ ─]+/g, ' '],
   [/[ \r]+$/gm, ''],
