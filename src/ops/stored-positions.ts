@@ -9,7 +9,7 @@ import { QUESTION_MS, type Sink, type Stored, type StoredTable } from '../pipeli
 const LOOK_MS = 100;
 const LOOK_SOON_MS = 20;
 /** The instance that writes knows its positions itself, and only makes sure in time that it still is the one. */
-const LOOK_OURS_MS = 500;
+const LOOK_OURS_MS = 750;
 /** Table states are for people, who look less often. */
 const TABLES_MS = 1_000;
 

@@ -7,7 +7,7 @@ import type { Lsn } from './lsn.js';
 import type { Checkpoint, Sink } from './sink.js';
 
 /** A position that stands still is saved again so often, so that readers elsewhere know that it is still all there is. */
-const AGAIN_MS = 500;
+const AGAIN_MS = 1_000;
 
 /**
  * Writes the durable position into ClickHouse, and only then has it confirmed to Postgres; so what Postgres has forgotten

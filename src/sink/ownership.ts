@@ -238,7 +238,7 @@ export class Ownership {
   #newest(deadlineMs?: number): Promise<{ epoch: string; token: string; instance: string }[]> {
     return this.#asking.rows(
       `select toString(o.epoch) as epoch, token, instance from ${this.#table} as o
-        where o.epoch = (select max(t.epoch) from ${this.#table} as t)`,
+        order by o.epoch desc limit 1 with ties`,
       'looking who writes',
       {},
       deadlineMs,

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '@clickhouse/client';
 import pg from 'pg';
 import { expect } from 'vitest';
@@ -180,13 +181,18 @@ export class Scenario {
     const { postgresUrl, name } = this.databases;
     const client = new pg.Client({ connectionString: postgresUrl });
     await client.connect();
-    // A process that was killed leaves its slot, as it should.
-    await client
-      .query(
+    // A process that was killed leaves its slot, as it should; its walsender may not have noticed yet.
+    const slots = [[name, `${name}_place`]];
+    const active = `select pg_terminate_backend(active_pid) from pg_replication_slots where slot_name = any($1) and active`;
+    try {
+      while ((await client.query(active, slots)).rows.length > 0) await sleep(20);
+      await client.query(
         'select pg_drop_replication_slot(slot_name) from pg_replication_slots where slot_name = any($1)',
-        [[name, `${name}_place`]],
-      )
-      .finally(() => client.end());
+        slots,
+      );
+    } finally {
+      await client.end();
+    }
     await this.databases.close();
   }
 }
