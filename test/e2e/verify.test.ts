@@ -332,6 +332,10 @@ describe('walhouse verify', () => {
             const copy = `select 1 from ${databases.clickhouseDatabase}_landing._walhouse_tables final
               where id = 'public.letters' and state = 'streaming' and snapshot_lsn > ${position}`;
             await expect.poll(() => databases.clickhouse(copy), { timeout: 30_000 }).toHaveLength(1);
+            // What the former copy has left is cleared away first.
+            await expect
+              .poll(async () => (await walhouse.status()).tables['public.letters']!.state, { timeout: 30_000 })
+              .toBe('streaming');
           }
           await walhouse.applied(formatLsn(position));
           return walhouse.status();
