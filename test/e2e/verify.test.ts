@@ -334,7 +334,9 @@ describe('walhouse verify', () => {
             await expect.poll(() => databases.clickhouse(copy), { timeout: 30_000 }).toHaveLength(1);
             // What the former copy has left is cleared away first.
             await expect
-              .poll(async () => (await walhouse.status()).tables['public.letters']!.state, { timeout: 30_000 })
+              .poll(async () => (await walhouse.status()).tables['public.letters']!.state, {
+                timeout: 30_000,
+              })
               .toBe('streaming');
           }
           await walhouse.applied(formatLsn(position));
