@@ -2,7 +2,21 @@ import { defineConfig } from 'vitest/config';
 import { BaseSequencer, type TestSpecification } from 'vitest/node';
 
 /** Begun first, so that nothing long is left for one core at the end. */
-const LONG = ['chaos', 'repair', 'erase', 'risk-histories', 'retention', 'sink-retention'];
+const LONG = [
+  'chaos',
+  'table-stops',
+  'schema-changes',
+  'table-set',
+  'domains',
+  'crash',
+  'row-changes',
+  'resync',
+  'repair',
+  'erase',
+  'risk-histories',
+  'retention',
+  'sink-retention',
+];
 
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -23,7 +37,7 @@ const servers = { globalSetup: ['test/support/global-setup.ts'] };
 export default defineConfig({
   test: {
     // For two cores: most of a test's time is waiting for servers, which want the cores.
-    maxWorkers: 3,
+    maxWorkers: 4,
     teardownTimeout: 30_000,
     sequence: { sequencer: LongFirst },
     projects: [

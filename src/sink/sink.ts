@@ -18,23 +18,26 @@ import {
   type StoredTable,
 } from '../pipeline/sink.js';
 import type { Span } from '../pipeline/tracer.js';
-import { prepareAlteration, resume, type Alteration, type Moment, type Prepared } from './alteration.js';
-import { AUDIT_COLUMNS, auditTable, auditView, forgetOtherwiseMasked } from './audit.js';
+import { resume, type Moment } from './alteration.js';
+import { AUDIT_COLUMNS, auditTable } from './audit.js';
 import { RowBatch, type TableRows } from './batch.js';
 import { Checkpoints } from './checkpoint.js';
 import { nowOf } from './clock.js';
 import { ErasePositions } from './erase-positions.js';
-import { qualified, quoteName, quoteString } from './identifier.js';
-import { definitionOf, parseDefinition, stepBetween } from './evolution.js';
+import { createDatabases, refuseOldServer } from './ground.js';
+import { quoteString } from './identifier.js';
+import { definitionOf } from './evolution.js';
+import { fit } from './fitting.js';
 import { complete } from './incomplete.js';
-import { atView, lifeView } from './history-views.js';
-import { hideBelow, landingTable, tableView } from './landing.js';
+import { hideBelow, landingTable } from './landing.js';
 import { objectsOf, parseMart, type MartFiles } from './mart-files.js';
 import type { MartStage } from './mart-stage.js';
 import { maskedStamp, type Masker } from './mask.js';
+import { forgetMaskedOtherwise } from './masked-history.js';
 import { Marts } from './marts.js';
-import { AUDIT_PREFIX, databasesFor, historyNames, Names, type Databases } from './names.js';
+import { databasesFor, Names, type Databases } from './names.js';
 import { isNotThere, Ownership } from './ownership.js';
+import { PeoplesViews } from './peoples-views.js';
 import { RepairRows } from './repair-rows.js';
 import { planTable, type ColumnOptions, type TablePlan } from './plan.js';
 import { Quarantine } from './quarantine.js';
@@ -42,20 +45,12 @@ import type { Retention } from './retention.js';
 import { BufferPool } from './row-buffer.js';
 import { Server } from './server.js';
 import { SnapshotRows } from './snapshot-rows.js';
-import { asideName, asidesOf, Stage, nextName, obsoleteBelow } from './stage.js';
+import { Stage, nextName, obsoleteBelow } from './stage.js';
 import { StoredTables, type KnownTable } from './stored-tables.js';
 import { nameTaken, takenNames } from './taken-names.js';
 import { formatMicros } from './times.js';
 import { versionColumns } from './version-rows.js';
-import {
-  endBelow,
-  forgetOtherwiseMaskedVersions,
-  nextVersionsName,
-  rememberColumns,
-  versionsFit,
-  versionsTable,
-} from './versions.js';
-import { atLeast, VERSION_MIN } from './version.js';
+import { endBelow, nextVersionsName, rememberColumns, versionsTable } from './versions.js';
 
 export interface SinkTable {
   readonly retention?: Retention | undefined;
@@ -106,6 +101,7 @@ class ClickHouseSink implements Sink {
   readonly #stored: StoredTables;
   readonly #erased: ErasePositions;
   readonly #quarantine: Quarantine;
+  readonly #views: PeoplesViews;
   readonly #pool = new BufferPool();
   /** By relation as it was attached or snapshotted. */
   readonly #plans = new Map<Relation, TablePlan>();
@@ -141,20 +137,28 @@ class ClickHouseSink implements Sink {
     this.#stored = new StoredTables(this.#server, this.#databases.landing);
     this.#erased = new ErasePositions(this.#server, this.#databases.landing);
     this.#quarantine = new Quarantine(this.#server, this.#databases.landing, this.#ownership);
+    this.#views = new PeoplesViews(this.#server, this.#ownership, this.#databases);
   }
 
   async open(): Promise<void> {
     this.#plans.clear();
     this.#complete.clear();
     this.#stages.clear();
-    await this.#refuseOldServer();
-    await this.#createDatabases();
+    await refuseOldServer(this.#server);
+    await createDatabases(this.#server, this.#wantedDatabases());
     await this.#ownership.claim();
     await this.#checkpoints.open();
     await this.#stored.open();
     await this.#erased.open();
     await this.#marts.open();
     await this.#quarantine.open();
+  }
+
+  #wantedDatabases(): string[] {
+    const { tables, marts } = this.#options;
+    const { views, landing, audit } = this.#databases;
+    const history = [...tables.values()].some((table) => table.history);
+    return [views, landing, ...(history || marts.length > 0 ? [audit] : [])];
   }
 
   loadCheckpoint(): Promise<Checkpoint | null> {
@@ -212,40 +216,14 @@ class ClickHouseSink implements Sink {
       });
       await this.#quarantine.clear(plan.id);
     }
-    await this.#forgetOtherwiseMasked(plan);
+    await forgetMaskedOtherwise(plan, {
+      server: this.#server,
+      ownership: this.#ownership,
+      databases: this.#databases,
+    });
     await stage.create(this.#server, this.#ownership, this.#databases);
     if (plan.history) await this.#server.define(auditTable(plan), `preparing ${plan.id} for its snapshot`);
     this.#stages.set(plan.id, { stage, marts: await this.#marts.openStages(plan) });
-  }
-
-  /** The trail of a table and its versions stay with it, also where its history is not kept any more. */
-  async #forgetOtherwiseMasked(plan: TablePlan): Promise<void> {
-    const doing = `taking columns that are masked otherwise now out of the history of ${plan.id}`;
-    const [trail] = await this.#server.rows<{ comment: string }>(
-      `select comment from system.tables where database = {landing:String} and name = {name:String}`,
-      doing,
-      { landing: this.#databases.landing, name: `${AUDIT_PREFIX}${plan.name}` },
-    );
-    const change = trail === undefined ? null : forgetOtherwiseMasked(plan, trail.comment);
-    if (change !== null) await this.#rewrite(plan.auditRows, change, doing);
-    // Where history is kept, its versions come into the new copy without what was masked otherwise.
-    const left = plan.history
-      ? null
-      : await forgetOtherwiseMaskedVersions(this.#server, this.#databases, plan);
-    if (left !== null) await this.#rewrite(plan.versions, { ...left, where: 'true' }, doing);
-  }
-
-  async #rewrite(
-    table: string,
-    { update, where, remember }: { update: string; where: string; remember: string },
-    doing: string,
-  ): Promise<void> {
-    await this.#server.longCommand(
-      `alter table ${table} update ${update} where ${where} and ${this.#ownership.still}`,
-      doing,
-      { mutations_sync: '1' },
-    );
-    await this.#ownership.alter(table, remember, doing);
   }
 
   async beginSnapshot(relation: Relation, consistentPoint: Lsn): Promise<SnapshotWriter> {
@@ -299,7 +277,7 @@ class ClickHouseSink implements Sink {
     await this.#marts.switchStages(marts);
     failpoint('between_switches');
     const there = await this.#identity(plan.name);
-    if (there !== null && !stage.live) await this.#showAside(stage, doing);
+    if (there !== null && !stage.live) await this.#views.showAside(stage);
     failpoint('shown_aside');
     if (plan.history && !stage.live) {
       // Both at once: what they hold belongs together.
@@ -330,36 +308,8 @@ class ClickHouseSink implements Sink {
       altered: '',
     });
     await this.#dropCopies(plan, doing);
-    await this.#dropAsides(plan);
+    await this.#views.dropAsides(plan);
     await this.#marts.dropStages(marts);
-  }
-
-  /**
-   * Lets people's view read a copy of the new table, which shares its parts, while that takes the old one's name: a view with the
-   * columns of the one could not read the other.
-   */
-  async #showAside({ plan, staged }: Stage, doing: string): Promise<void> {
-    const landing = qualified(this.#databases.landing, asideName(plan));
-    await this.#server.define(`create table ${landing} clone as ${staged.landing}`, doing);
-    await this.#ownership.replaceView(
-      this.#databases.views,
-      plan.name,
-      (view) => tableView({ ...plan, landing, view }),
-      doing,
-    );
-  }
-
-  /** Once people's view reads the table itself again. One may be left of a switch that was cut off. */
-  async #dropAsides(plan: TablePlan): Promise<void> {
-    const doing = `dropping what was shown of ${plan.id} for a moment`;
-    const { landing } = this.#databases;
-    const rows = await this.#server.rows<{ name: string }>(
-      'select name from system.tables where database = {landing:String}',
-      doing,
-      { landing },
-    );
-    const names = rows.map(({ name }) => name);
-    for (const name of asidesOf(names, plan)) await this.#ownership.drop(landing, name, doing);
   }
 
   async attach(relation: Relation, moment: Moment): Promise<Attached> {
@@ -367,7 +317,16 @@ class ClickHouseSink implements Sink {
     this.#begins(today.id);
     const known = await this.#finishSwitch(await this.#stored.find(today.id), today);
     const fitting = known.state === 'streaming' || known.state === 'resync';
-    const fitted = fitting ? await this.#fit(today, known, moment) : null;
+    const fitted = fitting
+      ? await fit(today, known, moment, {
+          server: this.#server,
+          databases: this.#databases,
+          stamp: this.#stampOf(relation),
+          isRead: (column) => this.#marts.reads(today, column),
+          quarantined: this.quarantined().get(today.id) ?? 0,
+          log: this.#options.log,
+        })
+      : null;
     if (fitted === null) {
       const { snapshotLsn } = known;
       return { live: false, stale: true, rebuilt: false, snapshotLsn, since: snapshotLsn, evolution: null };
@@ -387,7 +346,7 @@ class ClickHouseSink implements Sink {
       await this.#ownership.alter(plan.versions, rememberColumns(plan), doing);
     const definition = JSON.stringify(definitionOf(plan));
     const stamp = this.#stampOf(relation);
-    if (!this.#shown.has(plan.id)) await this.#dropAsides(plan);
+    if (!this.#shown.has(plan.id)) await this.#views.dropAsides(plan);
     this.#shown.add(plan.id);
     if (known.definition !== definition || known.stamp !== stamp || known.altered !== altered)
       await this.#stored.update(plan.id, { definition, stamp, altered });
@@ -402,49 +361,6 @@ class ClickHouseSink implements Sink {
       since: since > snapshotLsn ? since : snapshotLsn,
       evolution,
     };
-  }
-
-  /** How the landing table comes to be what the plan wants of it; null where that takes a new copy. */
-  async #fit(plan: TablePlan, known: KnownTable, moment: Moment): Promise<Alteration | null> {
-    const { log } = this.#options;
-    const definition = parseDefinition(known.definition);
-    if (definition === null) return null;
-    const after = { definition: definitionOf(plan), stamp: this.#stampOf(plan.relation) };
-    let step = stepBetween({ definition, stamp: known.stamp }, after);
-    if (step.kind === 'same' && plan.history && !(await versionsFit(this.#server, this.#databases, plan)))
-      step = { kind: 'resync', reason: 'its table of versions is not what it was left as' };
-    if (step.kind === 'same') {
-      const { altered } = known;
-      return { plan: resume(plan, altered, moment.applied).plan, altered, first: null, last: null };
-    }
-    if (step.kind === 'alter') {
-      const lost = step.drop.find(({ name }) => this.#marts.reads(plan, name));
-      const { landing } = this.#databases;
-      const prepared: Prepared =
-        lost !== undefined
-          ? { reason: `a mart reads ${lost.name}` }
-          : (this.quarantined().get(plan.id) ?? 0) > 0
-            ? { reason: 'rows of it are in quarantine' }
-            : await prepareAlteration(
-                this.#server,
-                landing,
-                plan,
-                { definition, altered: known.altered },
-                step,
-                moment,
-              );
-      if (!('reason' in prepared)) {
-        const named = (columns: readonly { name: string }[]): string[] => columns.map(({ name }) => name);
-        log.info(
-          { table: plan.id, add: named(step.add), drop: named(step.drop) },
-          'altering a table in place',
-        );
-        return prepared;
-      }
-      step = { kind: 'resync', reason: prepared.reason };
-    }
-    log.info({ table: plan.id, reason: step.reason }, 'a table is to be copied anew');
-    return null;
   }
 
   async noteStamp(relation: Relation): Promise<void> {
@@ -626,28 +542,8 @@ class ClickHouseSink implements Sink {
 
   /** Views, and marts whose tables are all there; whether any mart was made. */
   async #show(plan: TablePlan): Promise<boolean> {
-    const doing = `showing ${plan.id}`;
-    if (plan.history) {
-      await this.#server.define(auditTable(plan), doing);
-      await this.#ownership.replaceView(
-        this.#databases.audit,
-        plan.name,
-        (audit) => auditView({ ...plan, audit }),
-        doing,
-      );
-    }
-    await this.#ownership.replaceView(
-      this.#databases.views,
-      plan.name,
-      (view) => tableView({ ...plan, view }),
-      doing,
-    );
-    if (plan.history) {
-      const { views } = this.#databases;
-      const { at, life } = historyNames(plan.name);
-      await this.#ownership.replaceView(views, at, (view) => atView(plan, view), doing);
-      await this.#ownership.replaceView(views, life, (view) => lifeView(plan, view), doing);
-    }
+    if (plan.history) await this.#server.define(auditTable(plan), `showing ${plan.id}`);
+    await this.#views.show(plan);
     this.#complete.set(plan.id, plan);
     // Two tables may be complete at the same moment, and a mart over both is made once.
     const made = this.#making.then(() => this.#marts.ensure(this.#complete));
@@ -693,20 +589,6 @@ class ClickHouseSink implements Sink {
     });
   }
 
-  async #refuseOldServer(): Promise<void> {
-    const [row] = await this.#server.rows<{ version: string }>(
-      'select version() as version',
-      'asking for its version',
-    );
-    const version = row?.version ?? '';
-    if (atLeast(version)) return;
-    throw new WalhouseError('sink_unsupported', {
-      what: `ClickHouse is ${version}.`,
-      why: 'Rows would not expire as they should: dates past 2106 cannot decide it there.',
-      fix: `use ClickHouse ${VERSION_MIN.join('.')} or later`,
-    });
-  }
-
   /** Takes tables out of those that are exact, before a mart over them is made anew, and waits until everybody has heard it. */
   async #withdraw(ids: readonly string[]): Promise<void> {
     const found = await this.#checkpoints.find();
@@ -719,23 +601,6 @@ class ClickHouseSink implements Sink {
       lagMs: lagMs === null ? null : Math.round(lagMs + ageMs),
     });
     await sleep(QUESTION_MS);
-  }
-
-  /** Asks before it creates, so that a user without the right to create databases can work in ones made for it. */
-  async #createDatabases(): Promise<void> {
-    const { views, landing, audit } = this.#databases;
-    const history = [...this.#options.tables.values()].some((table) => table.history);
-    const wanted = [views, landing, ...(history || this.#options.marts.length > 0 ? [audit] : [])];
-    const rows = await this.#server.rows<{ name: string }>(
-      'select name from system.databases where name in {names:Array(String)}',
-      'looking for the databases',
-      { names: wanted },
-    );
-    const there = new Set(rows.map(({ name }) => name));
-    for (const name of wanted) {
-      if (there.has(name)) continue;
-      await this.#server.define(`create database if not exists ${quoteName(name)}`, `creating ${name}`);
-    }
   }
 }
 

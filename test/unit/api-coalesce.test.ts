@@ -32,8 +32,8 @@ const settled = async (promise: Promise<unknown>): Promise<unknown> =>
 describe('look-ups', () => {
   test('go out at once and alone while a query may', () => {
     const { coalescer, reader } = open({ queries: { now: 2, at: 1, bulk: 1, pass: 1, landing: 1 } });
-    void coalescer.read([1n], riskQuestion(null), live);
-    void coalescer.read([2n], riskQuestion(null), live);
+    void settled(coalescer.read([1n], riskQuestion(null), live));
+    void settled(coalescer.read([2n], riskQuestion(null), live));
     expect(reader.asked.map(({ ids }) => ids)).toEqual([[1n], [2n]]);
     expect(coalescer.waiting).toBe(0);
   });
@@ -84,7 +84,7 @@ describe('look-ups', () => {
 
   test('are answered at the position of the moment their query is sent', async () => {
     const { coalescer, positions, letGo } = open();
-    void coalescer.read([42n], riskQuestion(null), live);
+    void settled(coalescer.read([42n], riskQuestion(null), live));
     const waiting = coalescer.read([43n], riskQuestion(null), live);
     positions.advance(0x3000000n);
     letGo();
@@ -107,12 +107,12 @@ describe('look-ups', () => {
 
   test('for now do not wait behind those for another time, for many merchants, or for the whole table', () => {
     const { coalescer, reader } = open({ idsPerQuery: 2 });
-    void coalescer.read([1n], riskQuestion(5n), live);
-    void coalescer.read([1n, 2n, 3n], riskQuestion(null), live);
+    void settled(coalescer.read([1n], riskQuestion(5n), live));
+    void settled(coalescer.read([1n, 2n, 3n], riskQuestion(null), live));
     reader.landing = true;
-    void coalescer.read([1n], riskQuestion(1n), live);
+    void settled(coalescer.read([1n], riskQuestion(1n), live));
     reader.landing = false;
-    void coalescer.read([1n], riskQuestion(null), live);
+    void settled(coalescer.read([1n], riskQuestion(null), live));
     expect(reader.asked).toHaveLength(4);
   });
 
