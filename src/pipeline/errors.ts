@@ -8,6 +8,7 @@ export const ERROR_POLICY = {
   source_disconnected: 'retry',
   source_restarting: 'retry',
   source_lock_timeout: 'retry',
+  source_decoding_failed: 'retry',
   // The sink, or the way to it.
   sink_unreachable: 'retry',
   sink_timeout: 'retry',

@@ -181,6 +181,17 @@ function byState(code: string, message: string, target: Target, doing: Doing): D
         why: 'Somebody holds the table, a migration perhaps.',
         fix: 'nothing, it is tried again; to see who holds it: select * from pg_locks where granted',
       };
+    case 'XX000':
+      // From a slot's older place the server may have forgotten that a table was rewritten; from what is confirmed since it has not.
+      if (/could not map filenode/.test(message)) {
+        return {
+          kind: 'source_decoding_failed',
+          what: `Postgres at ${host} could not decode its own log: ${message}.`,
+          why: 'It lost sight of a table that was rewritten, a mistake of its own; nothing that was not read yet is forgotten.',
+          fix: 'nothing, it is tried again from where reading stands; if it persists, upgrade the server, or walhouse resync --all',
+        };
+      }
+      break;
     case '57P01':
     case '57P02':
     case '57P03':

@@ -1,0 +1,28 @@
+import { describe, expect, test } from 'vitest';
+import { ERROR_POLICY, type WalhouseError } from '../../src/pipeline/errors.js';
+import { sourceError } from '../../src/source/source-error.js';
+
+const TARGET = { host: 'db1:5432', database: 'shop', user: 'walhouse' };
+
+/** As the driver hands over what the server says. */
+function refused(code: string, message: string): WalhouseError {
+  return sourceError(Object.assign(new Error(message), { code }), TARGET, 'stream') as WalhouseError;
+}
+
+describe('a refusal by the server', () => {
+  test('is tried again where its decoding lost sight of a rewritten table: from what is confirmed it may find it', () => {
+    const error = refused('XX000', 'could not map filenode "base/5/17246" to relation OID');
+    expect(error.kind).toBe('source_decoding_failed');
+    expect(ERROR_POLICY[error.kind]).toBe('retry');
+    expect(error.message).toContain('base/5/17246');
+    expect(error.fix).toContain('walhouse resync --all');
+  });
+
+  test('that nobody knows stops, and so does any other internal error', () => {
+    for (const code of ['XX000', 'XX001', '22023']) {
+      const { kind } = refused(code, 'something that was never seen');
+      expect(kind).toBe('source_rejected');
+      expect(ERROR_POLICY[kind]).toBe('stop');
+    }
+  });
+});
