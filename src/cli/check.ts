@@ -1,8 +1,8 @@
-import { styleText } from 'node:util';
 import { checkBoth } from '../ops/check/check.js';
 import { warned, type Finding } from '../pipeline/finding.js';
 import { silentLog } from '../pipeline/log.js';
 import { createSinkClient } from '../sink/client.js';
+import { isColoured, painted, type Mood } from './colour.js';
 import { unprotected, type Config } from './config.js';
 import { makeSink } from './service.js';
 
@@ -47,7 +47,7 @@ export function checkText(findings: readonly Finding[], coloured: boolean): stri
   const width = Math.min(40, Math.max(...findings.map(({ name }) => name.length)));
   const lines = findings.flatMap((finding) => {
     const word = wordOf(finding);
-    const shown = coloured ? styleText(COLOURS[word], word.padEnd(7)) : word.padEnd(7);
+    const shown = painted(MOODS[word], word.padEnd(7), coloured);
     const line = `${shown}  ${finding.name.padEnd(width)}  ${finding.detail}`;
     return finding.fix === null ? [line] : [line, `         fix: ${finding.fix}`];
   });
@@ -57,13 +57,9 @@ export function checkText(findings: readonly Finding[], coloured: boolean): stri
   return `${[...lines, '', `${sum}. ${fails === 0 ? 'walhouse run would start.' : 'walhouse run would stop.'}`].join('\n')}\n`;
 }
 
-const COLOURS = { ok: 'green', warning: 'yellow', FAIL: 'red' } as const;
+const MOODS = { ok: 'good', warning: 'warning', FAIL: 'bad' } as const satisfies Record<string, Mood>;
 
-function wordOf({ ok, level }: Finding): keyof typeof COLOURS {
+function wordOf({ ok, level }: Finding): keyof typeof MOODS {
   if (ok) return 'ok';
   return level === 'warning' ? 'warning' : 'FAIL';
-}
-
-function isColoured(): boolean {
-  return process.stdout.isTTY && (process.env['NO_COLOR'] ?? '') === '';
 }

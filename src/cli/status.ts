@@ -1,4 +1,5 @@
-import type { StatusDocument } from '../ops/status.js';
+import type { StatusDocument, StatusError, TableStatus } from '../ops/status.js';
+import { isColoured, painted, type Mood } from './colour.js';
 import type { Config } from './config.js';
 
 /** How long the service may take to answer. */
@@ -33,7 +34,7 @@ export async function status(
   }
   const document = (await response.json()) as StatusDocument;
   if (options.json) process.stdout.write(`${JSON.stringify(document)}\n`);
-  else process.stdout.write(statusText(document));
+  else process.stdout.write(statusText(document, isColoured()));
   const tables = Object.values(document.tables);
   const well =
     (document.state === 'streaming' || document.state === 'api_only') &&
@@ -43,41 +44,68 @@ export async function status(
 }
 
 /** The document for a person: what counts first, one line a table, an error with its fix last. */
-export function statusText(document: StatusDocument): string {
+export function statusText(document: StatusDocument, coloured: boolean): string {
+  const { state, lag_ms: lagMs, lag_bytes: lagBytes } = document;
   const lines = [
-    `${document.state}${document.lag_ms === null ? '' : `, ${age(document.lag_ms)} behind`}${
-      document.lag_bytes === null ? '' : ` (${document.lag_bytes.toLocaleString('en')} bytes of WAL)`
+    `${painted(moodOf(state), state, coloured)}${lagMs === null ? '' : `, ${age(lagMs)} behind`}${
+      lagBytes === null ? '' : ` (${lagBytes.toLocaleString('en')} bytes of WAL)`
     }`,
     `applied ${document.applied_lsn ?? '-'}   confirmed ${document.confirmed_lsn ?? '-'}   source ${document.source_lsn ?? '-'}`,
-    ...slotLines(document.slot),
+    ...slotLines(document.slot, coloured),
     '',
   ];
   const width = Math.max(5, ...Object.keys(document.tables).map((id) => id.length));
   lines.push(`${'table'.padEnd(width)}  ${'state'.padEnd(12)}  ${'rows applied'.padStart(14)}  quarantined`);
   for (const [id, table] of Object.entries(document.tables)) {
-    const snapshot = table.snapshot;
-    const progress =
-      snapshot?.percent == null ? '' : `  ${snapshot.percent} %, about ${snapshot.seconds_left} s left`;
+    const stands = painted(moodOf(table.state), table.state.padEnd(12), coloured);
+    const applied = table.rows_applied.toLocaleString('en').padStart(14);
+    const quarantined =
+      table.quarantined === 0 ? '0' : painted('warning', String(table.quarantined), coloured);
     lines.push(
-      `${id.padEnd(width)}  ${table.state.padEnd(12)}  ${table.rows_applied.toLocaleString('en').padStart(14)}  ${table.quarantined}${progress}`,
+      `${id.padEnd(width)}  ${stands}  ${applied}  ${quarantined}${progressOf(table.snapshot, coloured)}`,
     );
-    if (table.error !== null) lines.push(...errorLines(table.error));
+    if (table.error !== null) lines.push(...errorLines(table.error, coloured));
+    if (table.verify?.verdict === 'different') {
+      const { complete, differences, at } = table.verify;
+      const rows = `${complete ? '' : 'at least '}${differences?.toLocaleString('en')} rows`;
+      lines.push(
+        `${painted('bad', 'different', coloured)}: ${rows} of it or its marts are not as the source has them (${at})`,
+        `fix: walhouse verify ${id} --repair`,
+      );
+    }
   }
-  if (document.error !== null) lines.push('', ...errorLines(document.error));
+  if (document.error !== null) lines.push('', ...errorLines(document.error, coloured));
   if (document.retry_at !== null) lines.push(`tries again at ${document.retry_at}`);
   return `${lines.join('\n')}\n`;
 }
 
-function slotLines(slot: StatusDocument['slot']): string[] {
+/** Of the whole or of one table. */
+function moodOf(state: StatusDocument['state'] | TableStatus['state']): Mood {
+  if (state === 'streaming' || state === 'api_only') return 'good';
+  return state === 'stopped' || state === 'closed' ? 'bad' : 'warning';
+}
+
+const BAR_WIDTH = 20;
+
+/** A bar only where a person looks at a terminal. */
+function progressOf(snapshot: TableStatus['snapshot'], coloured: boolean): string {
+  if (snapshot?.percent == null) return '';
+  const { percent, seconds_left: left } = snapshot;
+  const full = Math.round((Math.min(percent, 100) / 100) * BAR_WIDTH);
+  const bar = coloured ? `[${'#'.repeat(full)}${' '.repeat(BAR_WIDTH - full)}] ` : '';
+  return `  ${bar}${percent} %, about ${left} s left`;
+}
+
+function slotLines(slot: StatusDocument['slot'], coloured: boolean): string[] {
   if (slot === null) return [];
   const { held_bytes: held, headroom_bytes: headroom, warning } = slot;
   const left = headroom === null ? 'no limit' : `${headroom.toLocaleString('en')} left`;
   const line = `slot holds back ${held.toLocaleString('en')} bytes of WAL, ${left}`;
-  return warning === null ? [line] : [line, ...errorLines(warning)];
+  return warning === null ? [line] : [line, ...errorLines(warning, coloured)];
 }
 
-function errorLines(error: { kind: string; what: string; why: string; fix: string }): string[] {
-  return [`${error.kind}: ${error.what} ${error.why}`, `fix: ${error.fix}`];
+function errorLines({ kind, what, why, fix }: StatusError, coloured: boolean): string[] {
+  return [`${painted('bad', kind, coloured)}: ${what} ${why}`, `fix: ${fix}`];
 }
 
 function age(ms: number): string {
