@@ -37,7 +37,7 @@ const servers = { globalSetup: ['test/support/global-setup.ts'] };
 export default defineConfig({
   test: {
     // For two cores: most of a test's time is waiting for servers, which want the cores.
-    maxWorkers: 4,
+    maxWorkers: 3,
     teardownTimeout: 30_000,
     sequence: { sequencer: LongFirst },
     projects: [

@@ -153,8 +153,10 @@ class Run {
     await active.start();
     const until = performance.now() + CONSISTENT_MS_MAX;
     while (performance.now() < until && !findings.broken.aborted) {
-      const tables = Object.values((await this.#world.status())?.document.tables ?? {});
-      if (tables.length > 0 && tables.every(({ state }) => state === 'streaming')) return;
+      const document = (await this.#world.status())?.document;
+      const tables = Object.values(document?.tables ?? {});
+      // Until it streams itself it tells of what the one before it has left.
+      if (document?.state === 'streaming' && tables.every(({ state }) => state === 'streaming')) return;
       await sleep(100);
     }
     findings.violation('the first snapshot was not complete in time');
