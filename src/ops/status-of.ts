@@ -79,9 +79,7 @@ function statusOfStored({ stored, sink, tables: configured }: StatusOptions): St
   const quarantined = sink.quarantined();
   const tables: Record<string, TableStatus> = {};
   for (const id of configured) {
-    const found = stored.tables.find((table) => table.id === id)?.state;
-    // A first snapshot that was cut off before its position was stored is made again, however far its tables had come.
-    const state = found === 'streaming' && stored.progress.durable === null ? undefined : found;
+    const state = stored.tables.find((table) => table.id === id)?.state;
     tables[id] = {
       state: state === undefined ? 'waiting' : BY_STORED_STATE[state],
       rows_applied: 0,
