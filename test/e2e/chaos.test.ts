@@ -17,7 +17,7 @@ it.runIf(SEED !== undefined)(
   async () => {
     child = spawn(
       process.execPath,
-      [...['--import', 'tsx', 'test/chaos/main.ts', '--minutes', MINUTES], ...['--seed', seed]],
+      ['--import', 'tsx', 'test/chaos/main.ts', '--minutes', MINUTES, '--seed', SEED!],
       { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] },
     );
     let output = '';
