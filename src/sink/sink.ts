@@ -329,6 +329,9 @@ class ClickHouseSink implements Sink {
       : null;
     if (fitted === null) {
       const { snapshotLsn } = known;
+      // What comes until its new copy is there passes it over: it must never be taken for a fit one again, whatever its columns become.
+      if (fitting)
+        await this.#stored.update(today.id, { state: 'snapshotting', definition: '', altered: '' });
       return { live: false, stale: true, rebuilt: false, snapshotLsn, since: snapshotLsn, evolution: null };
     }
     const { plan, altered } = fitted;

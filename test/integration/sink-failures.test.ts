@@ -182,6 +182,21 @@ describe('failures', () => {
     });
   });
 
+  it('a table that was not attached is not attached later either, though its columns are the former ones again', async () => {
+    const relation = relationOf('public.there_and_back', ITEMS);
+    const sink = await fixture.open();
+    await snapshot(sink, relation, 0x1000n, []);
+    const other = relationOf('public.there_and_back', { ...ITEMS, w: 'text' });
+    for (const seen of [other, relation, relation]) {
+      const again = await fixture.open();
+      // From here on its changes would be passed over, and the process could end at any time.
+      expect(await again.attach(seen, ANY_MOMENT)).toMatchObject({ live: false, stale: true });
+    }
+    const again = await fixture.open();
+    await snapshot(again, relation, 0x2000n, []);
+    expect(await (await fixture.open()).attach(relation, ANY_MOMENT)).toMatchObject({ live: true });
+  });
+
   it('the checkpoint and the state of the tables outlive the process, and the newest one wins', async () => {
     const sink = await fixture.open();
     const checkpoint = {
@@ -200,7 +215,7 @@ describe('failures', () => {
     expect(await again.loadCheckpoint()).toEqual(checkpoint);
     const tables = await again.loadTables();
     expect(tables).toContainEqual(
-      expect.objectContaining({ id: 'public.altered', state: 'streaming', snapshotLsn: 0x1000n }),
+      expect.objectContaining({ id: 'public.there_and_back', state: 'streaming', snapshotLsn: 0x2000n }),
     );
     expect(tables).toContainEqual(expect.objectContaining({ id: 'public.a_b', state: 'snapshotting' }));
   });
