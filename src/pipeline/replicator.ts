@@ -77,6 +77,8 @@ export class Replicator {
   #stages: Stages | null = null;
   #repairs: Repairs | null = null;
   #following: ReadonlyMap<string, Relation> = new Map();
+  /** Ordered anew while nothing was attached: the attempt under way may have read before that the table was fit. */
+  readonly #ordered = new Set<string>();
   readonly #facts = new TableFacts();
   #wake = new AbortController();
 
@@ -193,6 +195,7 @@ export class Replicator {
     await sink.markStale(ids, 'fit');
     if (beginsAgain) await sink.forgetCheckpoint();
     if (this.#attach === null) {
+      for (const id of ids) this.#ordered.add(id);
       this.#wake.abort();
       return;
     }
@@ -410,9 +413,11 @@ export class Replicator {
   #stageStale(relations: readonly Relation[], stages: Stages): void {
     for (const relation of relations) {
       const report = this.#tables.of(relation.id);
-      if (report.state === 'waiting' || report.state === 'resyncing')
-        stages.begin({ relation, report, live: report.state === 'resyncing' });
+      const ordered = this.#ordered.delete(relation.id);
+      if (report.state === 'waiting' || report.state === 'resyncing' || ordered)
+        stages.begin({ relation, report, live: report.state !== 'waiting' });
     }
+    this.#ordered.clear();
   }
 
   /**

@@ -6,22 +6,20 @@ import { Backoff } from '../../src/pipeline/backoff.js';
 import { WalhouseError, type ErrorKind } from '../../src/pipeline/errors.js';
 import { silentLog } from '../../src/pipeline/log.js';
 import { NO_METER } from '../../src/pipeline/meter.js';
-import { rejectable } from '../../src/pipeline/rejectable.js';
 import { Replicator } from '../../src/pipeline/replicator.js';
 import type { Stored } from '../../src/pipeline/sink.js';
 import type { Source } from '../../src/pipeline/source.js';
 import { MemorySink } from '../support/memory-sink.js';
+import { QUIET_IDENTITY, quietSource, until } from '../support/quiet-source.js';
 
 const NOW_MS = 1_795_251_600_000;
 const THREE_DAYS_MS = 3 * 86_400_000;
-const IDENTITY = { systemIdentifier: '7', timeline: 1, database: 'shop' };
-
 /** ClickHouse as a run left it: ten seconds ago all was known to be there up to two seconds before; the last commit is long ago. */
 class LeftSink extends MemorySink {
   constructor() {
     super();
     this.checkpoints.push({
-      identity: IDENTITY,
+      identity: QUIET_IDENTITY,
       slot: 'walhouse',
       appliedLsn: 100n,
       committedAtUs: BigInt(NOW_MS - THREE_DAYS_MS) * 1000n,
@@ -39,42 +37,6 @@ class LeftSink extends MemorySink {
   override saveCheckpoint(): Promise<void> {
     return Promise.resolve();
   }
-}
-
-/** A source without tables, whose WAL ends at 500 and of which nothing ever comes; `cut` ends its stream. */
-function quietSource(): { source: Source; cut: (error: WalhouseError) => void } {
-  const stream = rejectable();
-  let close: () => void = () => {};
-  const closed = new Promise<void>((resolve) => (close = resolve));
-  const never = (): never => {
-    throw new Error('nobody asks this');
-  };
-  const source: Source = {
-    identify: () => Promise.resolve(IDENTITY),
-    takeTurn: () => Promise.resolve({ end: () => Promise.resolve() }),
-    relations: () => Promise.resolve([]),
-    survey: () => Promise.resolve({ relations: [], problems: new Map(), misPublished: [] }),
-    ensurePublication: () => Promise.resolve(new Map()),
-    slotHealth: () => Promise.resolve(null),
-    timelineEnd: () => Promise.resolve(null),
-    slot: () => Promise.resolve({ confirmedLsn: 100n, active: false, heldBytes: 0n }),
-    createSlot: never,
-    dropSlot: never,
-    openSnapshot: never,
-    openStream: () => ({
-      run: () => Promise.race([stream.promise, closed]),
-      pause: () => {},
-      resume: () => {},
-      confirm: () => {},
-      ping: () => {},
-      close: () => Promise.resolve(close()),
-    }),
-    endLsn: () => Promise.resolve(500n),
-    currentLsn: () => Promise.resolve(500n),
-    heartbeat: () => Promise.resolve(),
-    close: () => Promise.resolve(close()),
-  };
-  return { source, cut: (error) => stream.reject(error) };
 }
 
 const unreachable = (): WalhouseError =>
@@ -98,10 +60,6 @@ function replicatorOver(openSource: () => Promise<Source>) {
     meter: { ...NO_METER, retried: (reason) => retried.push(reason) },
   });
   return { replicator, sink, retried };
-}
-
-async function until(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
 }
 
 describe('after a restart', () => {
