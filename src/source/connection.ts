@@ -24,6 +24,10 @@ const SESSION_SETTINGS: Readonly<Record<string, string>> = {
   idle_in_transaction_session_timeout: '0',
   // Exists since Postgres 14, the oldest that is supported.
   idle_session_timeout: '0',
+  // A session whose client is gone, where the network does not say so, gives up its locks and its slot after 11 s.
+  tcp_keepalives_idle: '5',
+  tcp_keepalives_interval: '2',
+  tcp_keepalives_count: '3',
 };
 
 /** Long enough for a migration to let go of its table, short enough that somebody hears of it. */

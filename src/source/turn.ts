@@ -3,13 +3,6 @@ import type { Turn } from '../pipeline/source.js';
 import { connect, destroy, type Target } from './connection.js';
 import { slotHolder, slotInUse } from './slot.js';
 
-/** A connection whose other end is gone is noticed by the server within so long, where the network says nothing. */
-const KEEPALIVE = [
-  'set tcp_keepalives_idle = 5',
-  'set tcp_keepalives_interval = 2',
-  'set tcp_keepalives_count = 3',
-];
-
 const ANSWER_MS = 10_000;
 
 /** The advisory lock's number: any that nobody else would choose, and the same for one slot. */
@@ -24,7 +17,6 @@ const KEY = `hashtextextended('walhouse turn ' || $1, 0)`;
 export async function takeTurn(url: string, slot: string, target: Target): Promise<Turn> {
   const client = await connect(url, 'sql');
   try {
-    for (const setting of KEEPALIVE) await client.query(patiently(setting));
     const { rows } = await client.query<{ taken: boolean }>(
       patiently(`select pg_try_advisory_lock(${KEY}) as taken`, slot),
     );

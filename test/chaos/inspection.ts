@@ -174,8 +174,6 @@ async function whoReads(world: World) {
 /** One slot with one reader, few connections, nothing half made in ClickHouse. */
 async function lookForLeaks(world: World): Promise<void> {
   const { findings } = world;
-  world.links.postgres.endSilent();
-  world.links.clickhouse.endSilent();
   const deadline = performance.now() + LEAVE_MS_MAX;
   for (;;) {
     const leaks = await leaksOf(world);

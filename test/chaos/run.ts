@@ -216,7 +216,8 @@ class Run {
   async #leave(): Promise<void> {
     const world = this.#world;
     for (const instance of world.live) await instance.terminate();
-    const deadline = performance.now() + 5_000;
+    // Longer than a server takes to notice that a link has gone silent.
+    const deadline = performance.now() + 15_000;
     for (;;) {
       const { rows } = await world.withPostgres((client) =>
         client.query<{ what: string }>(

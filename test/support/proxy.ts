@@ -6,10 +6,16 @@ export type Weather =
   | 'clear'
   /** New connections are refused and present ones were cut. */
   | 'cut'
-  /** Connections stay, and nothing passes through them any more; not even their end. */
+  /** Connections stay, and nothing passes through them any more; not even their end, which servers notice by themselves. */
   | 'silent'
   /** What the client says arrives; of the answer nothing does, and then the connection ends. */
   | 'answers_lost';
+
+/**
+ * A server ends a session whose client went silent after so long: it asks through keepalives, which every session of ours sets (11 s).
+ * To the real server's own the proxy answers itself.
+ */
+const NOTICED_MS = 12_000;
 
 interface Pair {
   readonly client: Socket;
@@ -61,17 +67,7 @@ export class Proxy {
     this.#weather = weather;
     if (weather === 'cut') this.cut();
     // For good: when the weather clears, it is for new connections.
-    if (weather === 'silent') for (const pair of this.#pairs) pair.silenced = true;
-  }
-
-  /** Servers learn at last that connections which went silent are over. */
-  endSilent(): void {
-    for (const pair of this.#pairs) {
-      if (!pair.silenced) continue;
-      pair.client.destroy();
-      pair.server.destroy();
-      this.#pairs.delete(pair);
-    }
+    if (weather === 'silent') for (const pair of this.#pairs) this.#silence(pair);
   }
 
   /** New connections go to the server that `url` names. */
@@ -98,14 +94,21 @@ export class Proxy {
     await once(this.#server, 'close');
   }
 
+  #silence(pair: Pair): void {
+    if (pair.silenced) return;
+    pair.silenced = true;
+    setTimeout(() => pair.server.destroy(), NOTICED_MS).unref();
+  }
+
   #accept(client: Socket): void {
     if (this.#weather === 'cut') {
       client.destroy();
       return;
     }
     const server = connect(this.#target);
-    const pair: Pair = { client, server, silenced: this.#weather === 'silent' };
+    const pair: Pair = { client, server, silenced: false };
     this.#pairs.add(pair);
+    if (this.#weather === 'silent') this.#silence(pair);
     const end = (): void => {
       if (pair.silenced && this.#server.listening) return;
       this.#pairs.delete(pair);
