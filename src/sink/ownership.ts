@@ -8,6 +8,7 @@ import type { StoredOwner } from '../pipeline/sink.js';
 import { READ_MS } from './checkpoint.js';
 import { DURABLE } from './durability.js';
 import { qualified, quoteName, quoteString } from './identifier.js';
+import { Leftovers } from './leftovers.js';
 import type { Databases } from './names.js';
 import type { Server } from './server.js';
 
@@ -45,8 +46,9 @@ export class Ownership {
   readonly #databases: Databases;
   readonly #table: string;
   readonly #instance: string;
-  readonly #log: Log;
   readonly #token: string;
+  readonly #log: Log;
+  readonly #leftovers: Leftovers;
   /** Kept until there is another; 0, below every claim, before the first. */
   #epoch = 0;
   #isFenced = false;
@@ -71,6 +73,7 @@ export class Ownership {
     this.#table = qualified(databases.landing, '_walhouse_owner');
     this.#instance = instance;
     this.#log = log;
+    this.#leftovers = new Leftovers(servers.asking, databases.landing, log);
   }
 
   get epoch(): number {
@@ -174,9 +177,9 @@ export class Ownership {
   /** Drops a table or view that may be there. */
   async drop(database: string, name: string, doing: string): Promise<void> {
     if (!(await this.exists(database, name))) return;
-    const gone = qualified(this.#databases.landing, `${GONE_PREFIX}${randomUUID()}`);
-    await this.rename(qualified(database, name), gone, doing);
-    this.#remove(gone, doing);
+    const gone = `${GONE_PREFIX}${randomUUID()}`;
+    await this.rename(qualified(database, name), qualified(this.#databases.landing, gone), doing);
+    this.#leftovers.remove(gone);
   }
 
   /** Makes a view, in the place of the one that is there. `define` gives the statement that makes it under another name. */
@@ -189,25 +192,15 @@ export class Ownership {
     const view = qualified(database, name);
     const statement = define('');
     if (this.#views.get(view) === statement && (await this.exists(database, name))) return;
-    const made = qualified(this.#databases.landing, `${GONE_PREFIX}${randomUUID()}`);
+    const gone = `${GONE_PREFIX}${randomUUID()}`;
+    const made = qualified(this.#databases.landing, gone);
     await this.#server.define(define(made), doing);
     failpoint('before_view');
     if (await this.exists(database, name)) {
       await this.exchange(made, view, doing);
-      this.#remove(made, doing);
+      this.#leftovers.remove(gone);
     } else await this.rename(made, view, doing);
     this.#views.set(view, statement);
-  }
-
-  /**
-   * Has it removed from the disk, without waiting: that takes until those have finished who read it, and nobody else can
-   * find it any more.
-   */
-  #remove(gone: string, doing: string): void {
-    this.#server.define(`drop table ${gone} sync`, doing).catch((error: unknown) => {
-      // The next owner drops what is left.
-      this.#log.debug({ err: error }, 'dropping what was replaced failed');
-    });
   }
 
   async exists(database: string, name: string): Promise<boolean> {
@@ -252,7 +245,8 @@ export class Ownership {
     for (const guard of [a, b])
       await this.#asking.define(`create table if not exists ${guard} (x UInt8) engine = Null`, doing);
     // From here on no name changes but by us, so the tables below are the ones that stay.
-    await this.#dropOwn(GUARD_PREFIX, (name) => epochIn(name, GUARD_PREFIX) < epoch);
+    for (const name of await this.#left(GUARD_PREFIX))
+      if (epochIn(name, GUARD_PREFIX) < epoch) await this.#dropLeft(name);
     const tables = await this.#asking.rows<{ database: string; name: string; made: string }>(
       `select database, name, create_table_query as made from system.tables
         where database in {databases:Array(String)} and engine like '%MergeTree'`,
@@ -272,25 +266,24 @@ export class Ownership {
       }),
     );
     await this.#cancelEarlier(epoch);
-    await this.#dropOwn(GONE_PREFIX, () => true);
+    for (const name of await this.#left(GONE_PREFIX)) this.#leftovers.remove(name);
   }
 
-  /** Drops helpers that a process before us has left; views before the tables that they fill. */
-  async #dropOwn(prefix: string, which: (name: string) => boolean): Promise<void> {
-    const { landing } = this.#databases;
-    const rows = await this.#asking.rows<{ name: string }>(
-      `select name from system.tables where database = {landing:String} and startsWith(name, {prefix:String})
-        order by engine != 'MaterializedView'`,
+  /** Helpers that a process before us has left. Views that still fill tables are dropped at once, before those. */
+  async #left(prefix: string): Promise<string[]> {
+    const rows = await this.#asking.rows<{ name: string; fills: number }>(
+      `select name, engine = 'MaterializedView' as fills from system.tables
+        where database = {landing:String} and startsWith(name, {prefix:String})`,
       'looking for what an earlier instance has left',
-      { landing, prefix },
+      { landing: this.#databases.landing, prefix },
     );
-    for (const { name } of rows) {
-      if (which(name))
-        await this.#asking.define(
-          `drop table if exists ${qualified(landing, name)}`,
-          'dropping what an earlier instance has left',
-        );
-    }
+    for (const { name, fills } of rows) if (fills === 1) await this.#dropLeft(name);
+    return rows.filter(({ fills }) => fills === 0).map(({ name }) => name);
+  }
+
+  #dropLeft(name: string): Promise<void> {
+    const left = qualified(this.#databases.landing, name);
+    return this.#asking.define(`drop table if exists ${left}`, 'dropping what an earlier instance has left');
   }
 
   /**

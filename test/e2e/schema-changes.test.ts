@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
-import { landingIdentities, linger, readOn, settled } from '../support/followed.js';
+import { landingIdentities, readOn, settled } from '../support/followed.js';
+import { linger } from '../support/lingering.js';
 import { type Decoder, Scenario } from '../support/scenario.js';
 
 /** What is done to a table; `{t}` stands for it. */
@@ -234,7 +235,10 @@ describe.each(decoders)('with %s', (decoder) => {
     if (skipped) context.skip();
     const reading = readOn(scenario, ['live_added', 'live_thinned', 'live_renamed']);
     // What is replaced is dropped when this has ended, which nothing waits for.
-    const lingering = linger(scenario, 'live_widened');
+    const lingering = linger(
+      scenario.databases.clickhouseUrl,
+      `${scenario.databases.clickhouseDatabase}.live_widened`,
+    );
     await change('live');
     await settled(scenario);
     expect(await lingering.cancel()).toBeNull();

@@ -35,27 +35,6 @@ export function readOn({ databases }: Scenario, views: readonly string[]): { end
   };
 }
 
-/** A query that takes a minute and more, unless `cancel` ends it, which gives its answer if it had one. */
-export function linger({ databases }: Scenario, view: string): { cancel(): Promise<string | null> } {
-  const controller = new AbortController();
-  const settings =
-    'max_block_size=1&max_threads=1&function_sleep_max_microseconds_per_block=100000000&cancel_http_readonly_queries_on_client_close=1';
-  const query = fetch(`${databases.clickhouseUrl}/?${settings}`, {
-    method: 'POST',
-    body: `select sum(sleepEachRow(1)) from ${databases.clickhouseDatabase}.${view}`,
-    signal: controller.signal,
-  }).then(
-    async (response): Promise<string | null> => response.text(),
-    () => null,
-  );
-  return {
-    cancel: async () => {
-      controller.abort();
-      return query;
-    },
-  };
-}
-
 /**
  * Waits until the service has seen the catalog as it is now, every table streams, and all are equal. Nothing may write
  * meanwhile.
