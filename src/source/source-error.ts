@@ -82,6 +82,10 @@ function disconnected(host: string, reason: string): Described {
   };
 }
 
+/** What Postgres says of its own catalog when it decodes with a snapshot of it that is not the one of that moment. */
+const LOST_SIGHT =
+  /^(could not map filenode|pg_attribute catalog is missing|cache lookup failed|could not open relation with OID)/;
+
 function byState(code: string, message: string, target: Target, doing: Doing): Described | null {
   if (!/^[0-9A-Z]{5}$/.test(code)) return null;
   const { host, database, user } = target;
@@ -182,12 +186,12 @@ function byState(code: string, message: string, target: Target, doing: Doing): D
         fix: 'nothing, it is tried again; to see who holds it: select * from pg_locks where granted',
       };
     case 'XX000':
-      // From a slot's older place the server may have forgotten that a table was rewritten; from what is confirmed since it has not.
-      if (/could not map filenode/.test(message)) {
+      // From a slot's older place the server may have forgotten how a table was; from what is confirmed since it has not.
+      if (doing === 'stream' && LOST_SIGHT.test(message)) {
         return {
           kind: 'source_decoding_failed',
           what: `Postgres at ${host} could not decode its own log: ${message}.`,
-          why: 'It lost sight of a table that was rewritten, a mistake of its own; nothing that was not read yet is forgotten.',
+          why: 'It lost sight of how a table was, a mistake of its own; nothing that was not read yet is forgotten.',
           fix: 'nothing, it is tried again from where reading stands; if it persists, upgrade the server, or walhouse resync --all',
         };
       }

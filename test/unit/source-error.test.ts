@@ -10,13 +10,21 @@ function refused(code: string, message: string): WalhouseError {
 }
 
 describe('a refusal by the server', () => {
-  test('is tried again where its decoding lost sight of a rewritten table: from what is confirmed it may find it', () => {
-    const error = refused('XX000', 'could not map filenode "base/5/17246" to relation OID');
-    expect(error.kind).toBe('source_decoding_failed');
-    expect(ERROR_POLICY[error.kind]).toBe('retry');
-    expect(error.message).toContain('base/5/17246');
-    expect(error.fix).toContain('walhouse resync --all');
-  });
+  test.each([
+    'could not map filenode "base/5/17246" to relation OID',
+    'pg_attribute catalog is missing 1 attribute(s) for relation OID 16645',
+  ])(
+    'is tried again where its decoding lost sight of a table (%s): from what is confirmed it may find it',
+    (message) => {
+      const error = refused('XX000', message);
+      expect(error.kind).toBe('source_decoding_failed');
+      expect(ERROR_POLICY[error.kind]).toBe('retry');
+      expect(error.message).toContain(message);
+      expect(error.fix).toContain('walhouse resync --all');
+      const asked = sourceError(Object.assign(new Error(message), { code: 'XX000' }), TARGET, 'query');
+      expect((asked as WalhouseError).kind).toBe('source_rejected');
+    },
+  );
 
   test('that nobody knows stops, and so does any other internal error', () => {
     for (const code of ['XX000', 'XX001', '22023']) {
