@@ -6,6 +6,7 @@ export const FAILPOINTS = [
   'after_checkpoint',
   'after_confirm',
   'mid_snapshot',
+  'before_rows',
   'between_snapshots',
   'after_snapshots',
   'stage_opened',

@@ -1,3 +1,4 @@
+import { failpoint } from '../pipeline/failpoint.js';
 import { formatLsn, type Lsn } from '../pipeline/lsn.js';
 import type { SnapshotWriter } from '../pipeline/sink.js';
 import type { RetentionCut } from '../pipeline/source.js';
@@ -117,11 +118,13 @@ export class SnapshotRows implements SnapshotWriter {
     refused: readonly QuarantinedRow[],
   ): Promise<void> {
     const doing = `storing the snapshot of ${this.#plan.id}`;
-    if (out.rows > 0) await this.#server.insert(this.#plan.landing, this.#plan.insertColumns, out, doing);
     if (audit !== null && audit.out.rows > 0)
       await this.#server.insert(this.#plan.auditRows, AUDIT_COLUMNS, audit.out, doing);
     if (versions !== null && versions.out.rows > 0)
       await this.#server.insert(this.#plan.versions, versionColumns(this.#plan), versions.out, doing);
+    // Rows last: what is repaired looks different until its history has it, and is repaired again.
+    failpoint('before_rows');
+    if (out.rows > 0) await this.#server.insert(this.#plan.landing, this.#plan.insertColumns, out, doing);
     await this.#quarantine.add(refused);
     this.#pool.give(out);
     if (audit !== null) this.#pool.give(audit.out);

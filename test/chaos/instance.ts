@@ -91,6 +91,29 @@ export class Instance {
     return died;
   }
 
+  /** Waits until the failpoint that it was started with has stopped it; false when it was not met in time. */
+  async asleep(withinMs: number): Promise<boolean> {
+    const until = performance.now() + withinMs;
+    while (performance.now() < until && !this.#findings.broken.aborted) {
+      if (this.#stateInKernel() === 'T') return true;
+      await sleep(50);
+    }
+    return false;
+  }
+
+  /** Empty where the process has just ended. */
+  #stateInKernel(): string {
+    try {
+      return this.walhouse.stateInKernel();
+    } catch {
+      return '';
+    }
+  }
+
+  wake(): void {
+    this.walhouse.signal('SIGCONT');
+  }
+
   /** Looks at what this run has logged so far for what must never be there. */
   inspectLog(): void {
     const { output } = this.walhouse;

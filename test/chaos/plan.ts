@@ -7,7 +7,20 @@ export type Action =
   | { readonly kind: 'kill'; readonly downMs: number }
   | { readonly kind: 'terminate'; readonly downMs: number }
   | { readonly kind: 'suspend'; readonly forMs: number }
-  | { readonly kind: 'failpoint'; readonly name: Failpoint; readonly passes: number; readonly resync: string }
+  // `provoke`: what brings it there, where ordinary traffic does not.
+  | {
+      readonly kind: 'failpoint';
+      readonly name: Failpoint;
+      readonly passes: number;
+      readonly provoke: Action | null;
+    }
+  // Falls asleep there, and wakes up when another one has taken over.
+  | {
+      readonly kind: 'sleeper';
+      readonly name: Failpoint;
+      readonly passes: number;
+      readonly besideMs: number;
+    }
   | { readonly kind: 'take_over'; readonly by: 'kill' | 'terminate'; readonly besideMs: number }
   | { readonly kind: 'kill_standby'; readonly besideMs: number }
   // The servers, and the ways to them.
@@ -44,6 +57,7 @@ export type Action =
   | { readonly kind: 'shift_keys'; readonly table: string }
   // What operators do.
   | { readonly kind: 'resync'; readonly table: string }
+  | { readonly kind: 'repair'; readonly table: string; readonly keys: number }
   | { readonly kind: 'pause'; readonly forMs: number }
   | { readonly kind: 'verify'; readonly table: string };
 
@@ -95,6 +109,7 @@ const STREAMING_POINTS: readonly Failpoint[] = [
 /** Passed by a resync; and, but for the stage's own, by the first snapshot. */
 const COPYING_POINTS: readonly Failpoint[] = [
   'mid_snapshot',
+  'before_rows',
   'stage_opened',
   'stage_filled',
   'before_switch',
@@ -104,6 +119,8 @@ const COPYING_POINTS: readonly Failpoint[] = [
 ];
 const FIRST_POINTS: readonly Failpoint[] = [
   'mid_snapshot',
+  'before_rows',
+  'before_mart',
   'between_snapshots',
   'after_snapshots',
   'before_switch',
@@ -113,6 +130,8 @@ const FIRST_POINTS: readonly Failpoint[] = [
 ];
 /** Tables whose columns change; the domain's own among them, seldom. */
 const CHANGING = ['items', 'items', 'items', 'items', 'payments'];
+/** Their key is one column, the first; repairs name keys of these. */
+const KEYED_BY_ID = ['merchants', 'payments', 'ledger', 'docs', 'items', 'bulk'];
 const TABLES = ['merchants', 'payments', 'ledger', 'docs', 'readings', 'items', 'bulk'];
 
 type Maker = (random: Random, model: Model) => Action | null;
@@ -130,12 +149,14 @@ const MAKERS: Readonly<Record<Lane, readonly (readonly [number, Maker])[]>> = {
     [5, (random) => ({ kind: 'kill', downMs: down(random) })],
     [2, (random) => ({ kind: 'terminate', downMs: down(random) })],
     [2, (random) => ({ kind: 'suspend', forMs: Math.round(random.between(500, 4_000)) })],
+    [6, (random, model) => ({ kind: 'failpoint', ...choosePoint(random, model) })],
     [
-      6,
+      1.5,
       (random) => ({
-        kind: 'failpoint',
-        ...choosePoint(random),
-        resync: `public.${random.pick(TABLES)}`,
+        kind: 'sleeper',
+        name: random.pick(STREAMING_POINTS),
+        passes: 1 + random.below(5),
+        besideMs: Math.round(random.between(200, 2_000)),
       }),
     ],
     [
@@ -217,6 +238,7 @@ const MAKERS: Readonly<Record<Lane, readonly (readonly [number, Maker])[]>> = {
   ],
   operator: [
     [5, (random) => ({ kind: 'resync', table: `public.${random.pick(TABLES)}` })],
+    [3, (random) => ({ kind: 'repair', table: random.pick(KEYED_BY_ID), keys: 1 + random.below(30) })],
     [3, (random) => ({ kind: 'pause', forMs: Math.round(random.between(200, 3_000)) })],
     [2, (random) => ({ kind: 'verify', table: `public.${random.pick(TABLES)}` })],
   ],
@@ -268,10 +290,29 @@ export class Plan {
   }
 }
 
-function choosePoint(random: Random): { readonly name: Failpoint; readonly passes: number } {
-  return random.chance(0.5)
-    ? { name: random.pick(STREAMING_POINTS), passes: 1 + random.below(5) }
-    : { name: random.pick(COPYING_POINTS), passes: 1 };
+function choosePoint(
+  random: Random,
+  model: Model,
+): { readonly name: Failpoint; readonly passes: number; readonly provoke: Action | null } {
+  const table = random.pick(TABLES);
+  if (random.chance(0.5))
+    return { name: random.pick(STREAMING_POINTS), passes: 1 + random.below(5), provoke: null };
+  if (random.chance(0.15)) {
+    const type = 'text';
+    const provoke: Action = { kind: 'add_column', table: 'items', name: nameColumn(model, type), type };
+    return { name: 'while_altering', passes: 1, provoke };
+  }
+  if (random.chance(0.15))
+    return {
+      name: 'before_truncate',
+      passes: 1,
+      provoke: { kind: 'truncate', table: 'items', refill: random.chance(0.5) },
+    };
+  return {
+    name: random.pick(COPYING_POINTS),
+    passes: 1,
+    provoke: { kind: 'resync', table: `public.${table}` },
+  };
 }
 
 /** What the step is planned to take; the planner's guess, never measured. */
@@ -280,7 +321,7 @@ function durationOf(action: Action): number {
   if ('forMs' in action) return action.forMs;
   if ('besideMs' in action) return action.besideMs + 2_500;
   if ('openMs' in action) return action.openMs;
-  return action.kind === 'failpoint' || action.kind === 'resync' || action.kind === 'verify' ? 2_500 : 300;
+  return ['failpoint', 'resync', 'verify'].includes(action.kind) ? 2_500 : 300;
 }
 
 function nameColumn(model: Model, type: string, table = 'items'): string {
@@ -342,8 +383,9 @@ function retypeColumn(random: Random, model: Model): Action | null {
 
 /** One line for people: `kill down 1200 ms`. */
 export function describe({ kind, ...rest }: Action): string {
-  const words = Object.entries(rest).map(([name, value]) =>
-    name.endsWith('Ms') ? `${name.slice(0, -2)} ${value as number} ms` : `${name} ${String(value)}`,
-  );
+  const words = Object.entries(rest).map(([name, value]: [string, unknown]) => {
+    if (name === 'provoke') return value === null ? 'by itself' : `by: ${describe(value as Action)}`;
+    return name.endsWith('Ms') ? `${name.slice(0, -2)} ${value as number} ms` : `${name} ${String(value)}`;
+  });
   return [kind.replaceAll('_', ' '), ...words].join(', ');
 }

@@ -4,6 +4,7 @@ import type { ChaosResult } from './run.js';
 const KILLS = [
   'kill',
   'failpoint',
+  'sleeper',
   'take_over',
   'kill_standby',
   'postgres_kill',
@@ -32,7 +33,7 @@ export function reportText(result: ChaosResult, seed: number): string {
     '',
     `${result.rounds} rounds in ${result.seconds} s, seed ${seed}, ${result.decoder}, ${result.transactions.toLocaleString('en')} source transactions.`,
     `  to the service:   ${list('processes')}`,
-    `    which died at:  ${list('died at')}; did not come to its failpoint ${findings.counted('failpoint not met')} times; was refused at its start and started again: ${list('refused')}`,
+    `    which died at:  ${list('died at')}; fell asleep, was replaced and woke up at: ${list('slept at')}; did not come to its failpoint ${findings.counted('failpoint not met')} times; was refused at its start and started again: ${list('refused')}`,
     `  to the servers:   ${list('servers')}`,
     `  in the source:    ${list('source')}`,
     `  by operators:     ${list('operator')}; not possible at its moment: ${list('not possible')}`,

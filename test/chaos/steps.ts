@@ -46,10 +46,9 @@ export class Hand {
       case 'suspend':
         return world.active.suspend(action.forMs);
       case 'failpoint':
-        return this.#dieAt(
-          `${action.name}:${action.passes}`,
-          action.name.match(/stage|switch|snapshot/) ? action.resync : null,
-        );
+        return this.#dieAt(`${action.name}:${action.passes}`, action.provoke);
+      case 'sleeper':
+        return this.#sleepAt(`${action.name}:${action.passes}:stop`, action.besideMs);
       case 'take_over':
         return this.#takeOver(action.by, action.besideMs);
       case 'kill_standby': {
@@ -98,6 +97,8 @@ export class Hand {
         return this.#merge();
       case 'resync':
         return this.#resync(action.table);
+      case 'repair':
+        return this.#repair(action.table, action.keys);
       case 'pause':
         return this.#pause(action.forMs);
       case 'verify':
@@ -243,22 +244,49 @@ export class Hand {
     });
   }
 
-  async #dieAt(failpoint: string, resync: string | null): Promise<void> {
+  async #dieAt(failpoint: string, provoke: Action | null): Promise<void> {
     const { active, findings } = this.#world;
     await active.kill();
     await active.start(failpoint);
     const died = active.died(FAILPOINT_MS_MAX);
-    if (resync !== null) {
+    if (provoke?.kind === 'resync') {
       // As soon as it streams; while it does not, the order is remembered by ClickHouse only.
       const until = performance.now() + FAILPOINT_MS_MAX;
       while (performance.now() < until && !findings.broken.aborted) {
         const over = await Promise.race([died.then(() => true), sleep(200, false)]);
-        if (over || (await post(active, `/v1/tables/${resync}/resync`)) === 202) break;
+        if (over || (await post(active, `/v1/tables/${provoke.table}/resync`)) === 202) break;
       }
-    }
+    } else if (provoke !== null) await this.do(provoke);
     findings.count((await died) ? `died at:${failpoint.split(':')[0]}` : 'failpoint not met');
     await active.kill();
     await active.start();
+  }
+
+  /** Stopped where it stands, with its sessions ended as a network would end them; it wakes up beside one that has taken its place. */
+  async #sleepAt(failpoint: string, besideMs: number): Promise<void> {
+    const world = this.#world;
+    const { findings } = world;
+    const [first, second] = world.instances;
+    await first.kill();
+    await first.start(failpoint);
+    const asleep = await first.asleep(FAILPOINT_MS_MAX);
+    findings.count(asleep ? `slept at:${failpoint.split(':')[0]}` : 'failpoint not met');
+    if (asleep) {
+      await this.#sql(
+        `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'walhouse'`,
+      );
+      await second.start();
+      const until = performance.now() + STANDBY_MS_MAX;
+      while (performance.now() < until && !findings.broken.aborted) {
+        if ((await stateOf(second)) === 'streaming') break;
+        await sleep(100);
+      }
+      first.wake();
+      await sleep(besideMs);
+      world.instances = [second, first];
+    }
+    await first.kill();
+    if (!asleep) await first.start();
   }
 
   async #takeOver(by: 'kill' | 'terminate', besideMs: number): Promise<void> {
@@ -267,10 +295,7 @@ export class Hand {
     await second.start();
     const until = performance.now() + STANDBY_MS_MAX;
     while (performance.now() < until && !world.findings.broken.aborted) {
-      const state = await second.walhouse.status().then(
-        (status) => status.state,
-        () => null,
-      );
+      const state = await stateOf(second);
       // Where the first was between two connections, the second may have been quicker.
       if (state === 'standby' || state === 'streaming') break;
       await sleep(100);
@@ -298,6 +323,22 @@ export class Hand {
     if (status !== 202) findings.count(`not possible:resync`);
     if (status !== null && ![202, 409, 503].includes(status))
       findings.violation(`resync of ${table} was answered ${status}`);
+  }
+
+  /** Keys of rows, and of one that never was. In the middle of everything it may be refused, but never changes what is read. */
+  async #repair(table: string, count: number): Promise<void> {
+    const { active, findings } = this.#world;
+    const key = table === 'merchants' ? 'merchant_id' : table === 'payments' ? 'payment_id' : 'id';
+    const keys = await this.#world.persist(async (client) => {
+      const { rows } = await client.query<{ key: string }>(
+        `select ${key}::text as key from ${table} order by random() limit ${count}`,
+      );
+      return [...rows.map((row) => [row.key]), ['-987654321']];
+    });
+    const status = await post(active, `/v1/tables/public.${table}/repair`, { keys });
+    if (status !== 200) findings.count('not possible:repair');
+    if (status !== null && ![200, 503].includes(status))
+      findings.violation(`repair of ${table} was answered ${status}`);
   }
 
   async #pause(forMs: number): Promise<void> {
@@ -335,15 +376,25 @@ export class Hand {
 }
 
 /** The status of the answer; null where there is none. */
-async function post(instance: Instance, path: string): Promise<number | null> {
+async function post(instance: Instance, path: string, body?: object): Promise<number | null> {
   try {
     const response = await fetch(`${instance.walhouse.url}${path}`, {
       method: 'POST',
       signal: AbortSignal.timeout(ANSWER_MS_MAX),
+      ...(body === undefined
+        ? {}
+        : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
     });
     await response.arrayBuffer();
     return response.status;
   } catch {
     return null;
   }
+}
+
+async function stateOf({ walhouse }: Instance): Promise<string | null> {
+  return walhouse.status().then(
+    ({ state }) => state,
+    () => null,
+  );
 }

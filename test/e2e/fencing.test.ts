@@ -115,7 +115,7 @@ describe('an instance that was only asleep, and wakes up when another one has ta
       `select 'trail', toString(count()), toString(sum(cityHash64(*))) from ${shop}_audit.payments`,
       `select 'mart', toString(count()), toString(sum(cityHash64(payment_id, _version))) from ${shop}.payments_7d final`,
       `select 'tables', toString(count()), toString(sum(cityHash64(id, state, snapshot_lsn))) from ${shop}_landing._walhouse_tables final`,
-      `select 'names', toString(count()), toString(sum(cityHash64(database, name, uuid))) from system.tables where startsWith(database, '${shop}')`,
+      `select 'names', toString(count()), toString(sum(cityHash64(database, name, uuid))) from system.tables where startsWith(database, '${shop}') and not startsWith(name, '_walhouse_gone_')`,
       `select 'checkpoint', toString(max(epoch)), toString(argMax(applied_lsn, (epoch, save))) from ${shop}_landing._walhouse_checkpoint`,
     ];
     return scenario.databases.clickhouse(`select * from (${parts.join(' union all ')}) order by what`);

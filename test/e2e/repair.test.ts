@@ -223,6 +223,25 @@ describe('verify --repair, while the source is written to', () => {
     expect(code).toBe(0);
   });
 
+  it('killed in the middle of it, is done by the next one', async () => {
+    const { walhouse } = scenario;
+    await alter(
+      `alter table ${landing('payments')} update amount = 0.5 where payment_id between 701 and 720`,
+    );
+    await clickhouse(`delete from ${landing('payments')} where payment_id in (721, 722)`);
+    expect(await walhouse.stop()).toBe(0);
+    await walhouse.start({ WALHOUSE_FAILPOINT: 'before_rows' });
+    await scenario.applied();
+    const ended = walhouse.ended();
+    expect((await verify('payments', '--repair')).code).toBe(1);
+    expect(await ended).toBe('SIGKILL');
+    await walhouse.start();
+    await scenario.applied();
+    const report = await repaired('payments');
+    expect(tableOf(report.before, 'public.payments')).toMatchObject({ different: 20, missing: 2 });
+    expect(report).toMatchObject({ code: 0, equal: true });
+  });
+
   it('has left what people and programs read equal to the source', async () => {
     await writer.stop();
     await scenario.expectEqual();
