@@ -1,3 +1,4 @@
+import type { MiddlewareHandler } from 'hono';
 import { createMiddleware } from 'hono/factory';
 import { addressOf, type ApiContext, type ApiEnv } from './context.js';
 import { findKey, type ApiKey, type Scope } from './keys.js';
@@ -21,12 +22,16 @@ export class Guard {
     this.#limiter = new RateLimiter(options.rate);
   }
 
-  /** Lets a request through whose key has the scope, within its rate. */
-  scope(scope: Scope) {
-    return createMiddleware<ApiEnv>(async (context, next) => {
+  /**
+   * The part of a route that lets a request through whose key has the scope, within its rate, and says so in the OpenAPI document; then
+   * come other middlewares of the route.
+   */
+  needs(scope: Scope, ...others: MiddlewareHandler<ApiEnv>[]) {
+    const admit = createMiddleware<ApiEnv>(async (context, next) => {
       this.#admit(context, scope);
       await next();
     });
+    return { security: [{ key: [scope] }], middleware: [admit, ...others] };
   }
 
   /** Lets everybody through, within the rate of their address. */

@@ -43,8 +43,7 @@ export function addDomainRoutes(
     path: '/v1/domains',
     operationId: 'domains',
     summary: 'The domains whose marts are kept',
-    security: [{ key: ['ops:read'] }],
-    middleware: [guard.scope('ops:read')] as const,
+    ...guard.needs('ops:read'),
     responses: {
       200: { description: 'The domains.', content: { 'application/json': { schema: DomainList } } },
       ...problems(401, 403, 429),
@@ -94,8 +93,7 @@ export function addDomainRoutes(
     summary: 'What the page of a domain shows',
     description:
       'Each picture with its rows, at the position `at_least` or a later one. Numbers are text. Answers are at most a second old.',
-    security: [{ key: ['ops:read'] }],
-    middleware: [guard.scope('ops:read')] as const,
+    ...guard.needs('ops:read'),
     request: { params: z.object({ name: z.string().min(1).max(100) }) },
     responses: {
       200: { description: 'The pictures.', content: { 'application/json': { schema: DomainAnswer } } },

@@ -43,8 +43,7 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
     summary: 'How replication stands',
     description:
       'With `min_lsn` it answers once that position is applied, so that a program can wait for its commit.',
-    security: [{ key: ['ops:read'] }],
-    middleware: [guard.scope('ops:read')] as const,
+    ...guard.needs('ops:read'),
     request: { query: ReplicationQuery },
     responses: {
       200: { description: 'The state.', content: { 'application/json': { schema: Status } } },
@@ -63,8 +62,7 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
     path: '/v1/replication/history',
     operationId: 'replicationHistory',
     summary: 'How replication stood in the last hour',
-    security: [{ key: ['ops:read'] }],
-    middleware: [guard.scope('ops:read')] as const,
+    ...guard.needs('ops:read'),
     responses: {
       200: { description: 'Samples.', content: { 'application/json': { schema: StandingHistory } } },
       ...problems(401, 403, 429),
@@ -80,8 +78,7 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
     path: '/v1/retention',
     operationId: 'retention',
     summary: 'What is kept for how long, and what was removed last',
-    security: [{ key: ['ops:read'] }],
-    middleware: [guard.scope('ops:read')] as const,
+    ...guard.needs('ops:read'),
     responses: {
       200: {
         description: 'Retention as configured.',
@@ -155,8 +152,7 @@ export function addOpsRoutes(app: OpenAPIHono<ApiEnv>, options: OpsRoutesOptions
     path: '/metrics',
     operationId: 'metrics',
     summary: 'Metrics for Prometheus',
-    security: [{ key: ['ops:read'] }],
-    middleware: [guard.scope('ops:read')] as const,
+    ...guard.needs('ops:read'),
     responses: {
       200: {
         description: "Prometheus's text format.",

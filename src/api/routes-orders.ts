@@ -31,6 +31,8 @@ export interface OrderRoutesOptions {
   readonly deadlineMs: number;
 }
 
+const TableParams = z.object({ id: z.string().min(1).max(200) });
+
 /** What operators order: `POST /v1/pause`, `/v1/resume`, `/v1/resync`, `/v1/verify`, and for a table resync, verify and repair. */
 export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOptions): void {
   const { guard, control, deadlineMs } = options;
@@ -44,16 +46,19 @@ export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOpt
     },
     ...problems(400, 401, 403, 404, 409, 429, 503),
   };
-  const resyncTable = createRoute({
-    method: 'post',
+  const order = {
+    method: 'post' as const,
     tags: ['Orders'],
+    responses: accepted,
+    ...guard.needs('ops:write'),
+  };
+  const ofTable = { request: { params: TableParams } };
+  const resyncTable = createRoute({
+    ...order,
+    ...ofTable,
     path: '/v1/tables/{id}/resync',
     operationId: 'resyncTable',
     summary: 'Snapshots a table again, beside what people read',
-    request: { params: z.object({ id: z.string().min(1).max(200) }) },
-    responses: accepted,
-    security: [{ key: ['ops:write'] }],
-    middleware: [guard.scope('ops:write')] as const,
   });
   app.openapi(resyncTable, async (context) => {
     const { id } = context.req.valid('param');
@@ -62,30 +67,22 @@ export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOpt
   });
   addRepairRoute(app, options);
   const resyncAll = createRoute({
-    method: 'post',
-    tags: ['Orders'],
+    ...order,
     path: '/v1/resync',
     operationId: 'resyncAll',
     summary: 'Snapshots every table again; after a lost slot it begins again with everything',
-    responses: accepted,
-    security: [{ key: ['ops:write'] }],
-    middleware: [guard.scope('ops:write')] as const,
   });
   app.openapi(resyncAll, async (context) => {
     await remembered(() => control.resyncAll());
     return context.json({ accepted: true as const }, 202);
   });
   const verifyTable = createRoute({
-    method: 'post',
-    tags: ['Orders'],
+    ...order,
+    ...ofTable,
     path: '/v1/tables/{id}/verify',
     operationId: 'verifyTable',
     summary: 'Compares a table, and the marts that it feeds, with the source in the background',
     description: 'What it finds is in GET /v1/replication, under `verify` of the table.',
-    request: { params: z.object({ id: z.string().min(1).max(200) }) },
-    responses: accepted,
-    security: [{ key: ['ops:write'] }],
-    middleware: [guard.scope('ops:write')] as const,
   });
   app.openapi(verifyTable, (context) => {
     const { id } = context.req.valid('param');
@@ -93,14 +90,10 @@ export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOpt
     return context.json({ accepted: true as const }, 202);
   });
   const verifyAll = createRoute({
-    method: 'post',
-    tags: ['Orders'],
+    ...order,
     path: '/v1/verify',
     operationId: 'verifyAll',
     summary: 'Compares every table and mart with the source in the background',
-    responses: accepted,
-    security: [{ key: ['ops:write'] }],
-    middleware: [guard.scope('ops:write')] as const,
   });
   app.openapi(verifyAll, (context) => {
     control.verify(null);
@@ -108,14 +101,10 @@ export function addOrderRoutes(app: OpenAPIHono<ApiEnv>, options: OrderRoutesOpt
   });
   for (const verb of ['pause', 'resume'] as const) {
     const route = createRoute({
-      method: 'post',
-      tags: ['Orders'],
+      ...order,
       path: `/v1/${verb}`,
       operationId: verb,
       summary: verb === 'pause' ? 'Stops reading; the slot stays' : 'Goes on after a pause',
-      responses: accepted,
-      security: [{ key: ['ops:write'] }],
-      middleware: [guard.scope('ops:write')] as const,
     });
     app.openapi(route, async (context) => {
       try {
@@ -159,18 +148,17 @@ function addRepairRoute(app: OpenAPIHono<ApiEnv>, { guard, control }: OrderRoute
     summary: `Stores the source's rows of up to ${REPAIR_KEYS_MAX} keys anew, marts included`,
     description:
       'What ClickHouse has under these keys and the source has not is hidden. It may be asked for again at any time. `walhouse verify --repair` finds the keys.',
-    security: [{ key: ['ops:write'] }],
-    middleware: [
-      guard.scope('ops:write'),
+    ...guard.needs(
+      'ops:write',
       bodyLimit({
         maxSize: REPAIR_BODY_MAX_BYTES,
         onError: () => {
           throw repairTooLarge(`A body may have ${REPAIR_BODY_MAX_BYTES} bytes.`);
         },
       }),
-    ] as const,
+    ),
     request: {
-      params: z.object({ id: z.string().min(1).max(200) }),
+      params: TableParams,
       body: { required: true, content: { 'application/json': { schema: RepairKeys } } },
     },
     responses: {

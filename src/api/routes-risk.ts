@@ -56,8 +56,6 @@ interface Asked {
   readonly max_lag_ms?: number | undefined;
 }
 
-const SECURITY = [{ key: ['risk:read'] }];
-
 /** `GET /v1/merchants/{id}/risk`, `POST /v1/merchants/risk` and `GET /v1/merchants/{id}/payments`. */
 export function addRiskRoutes(app: OpenAPIHono<ApiEnv>, options: RiskRoutesOptions): void {
   const { guard } = options;
@@ -68,8 +66,7 @@ export function addRiskRoutes(app: OpenAPIHono<ApiEnv>, options: RiskRoutesOptio
     path: '/v1/merchants/{id}/risk',
     operationId: 'merchantRisk',
     summary: 'The seven-day numbers of one merchant',
-    security: SECURITY,
-    middleware: [guard.scope('risk:read')] as const,
+    ...guard.needs('risk:read'),
     request: { params: MerchantParams, query: RiskQuery },
     responses: {
       200: { description: 'The numbers.', content: { 'application/json': { schema: MerchantRisk } } },
@@ -91,16 +88,15 @@ export function addRiskRoutes(app: OpenAPIHono<ApiEnv>, options: RiskRoutesOptio
     operationId: 'merchantsRisk',
     summary: 'The seven-day numbers of up to 1,000 merchants, at one position',
     description: 'Merchants that do not exist are in the answer too, with `found: false`.',
-    security: SECURITY,
-    middleware: [
-      guard.scope('risk:read'),
+    ...guard.needs(
+      'risk:read',
       bodyLimit({
         maxSize: BODY_MAX_BYTES,
         onError: () => {
           throw bodyTooLarge();
         },
       }),
-    ] as const,
+    ),
     request: {
       query: RiskQuery,
       body: { required: true, content: { 'application/json': { schema: MerchantList } } },
@@ -138,8 +134,7 @@ function addPaymentsRoute(
     path: '/v1/merchants/{id}/payments',
     operationId: 'merchantPayments',
     summary: 'The latest payments of one merchant in the last seven days',
-    security: SECURITY,
-    middleware: [guard.scope('risk:read')] as const,
+    ...guard.needs('risk:read'),
     request: { params: MerchantParams, query: z.strictObject({ limit: upTo(LAST_MAX, LAST_DEFAULT) }) },
     responses: {
       200: {
