@@ -249,9 +249,10 @@ export class Ownership {
       if (epochIn(name, GUARD_PREFIX) < epoch) await this.#dropLeft(name);
     const tables = await this.#asking.rows<{ database: string; name: string; made: string }>(
       `select database, name, create_table_query as made from system.tables
-        where database in {databases:Array(String)} and engine like '%MergeTree'`,
+        where database in {databases:Array(String)} and engine like '%MergeTree' and not startsWith(name, {gone:String})`,
       doing,
-      { databases: [landing, views, audit] },
+      // What was replaced is nobody's to write to, and may vanish at any time.
+      { databases: [landing, views, audit], gone: GONE_PREFIX },
     );
     const queue = [...tables];
     await Promise.all(

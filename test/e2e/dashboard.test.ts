@@ -69,9 +69,7 @@ describe('the dashboard in a browser', () => {
     await give(KEYS.watcher);
     await headline('Healthy');
     await rowOf('public.payments').getByText('streaming').waitFor();
-    expect(await page.locator('#retention-tables').innerText()).toBe(
-      'public.payments: 2 years by payment_date',
-    );
+    await page.locator('#retention-tables').getByText('public.payments: 2 years by payment_date').waitFor();
     expect(await page.title()).toBe('Healthy · Walhouse');
   });
 
