@@ -68,6 +68,8 @@ const SETTINGS: ClickHouseSettings = {
   output_format_decimal_trailing_zeros: 1,
   output_format_json_quote_decimals: 1,
   output_format_json_quote_64bit_integers: 1,
+  // An answer is small, and threads to format it cost more than that.
+  output_format_parallel_formatting: 0,
   join_use_nulls: 0,
 };
 

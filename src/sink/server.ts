@@ -106,7 +106,12 @@ export class Server {
         query,
         format: 'JSONEachRow',
         query_params: params,
-        clickhouse_settings: { ...PINNED_SETTINGS, output_format_json_quote_64bit_integers: 1 },
+        clickhouse_settings: {
+          ...PINNED_SETTINGS,
+          output_format_json_quote_64bit_integers: 1,
+          // Small answers: threads to format them would take a third of the time that `select 1` does.
+          output_format_parallel_formatting: 0,
+        },
         abort_signal: signal,
       });
       return result.json<T>();
