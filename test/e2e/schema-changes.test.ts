@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, inject, it } from 'vitest';
 import { landingIdentities, readOn, settled } from '../support/followed.js';
 import { linger } from '../support/lingering.js';
@@ -343,7 +344,10 @@ describe('a table with marts over it', () => {
       const answers = new Set<number>();
       let asking = true;
       const questions = (async () => {
-        while (asking) answers.add((await fetch(`${scenario.walhouse.url}/v1/merchants/1/risk`)).status);
+        while (asking) {
+          answers.add((await fetch(`${scenario.walhouse.url}/v1/merchants/1/risk`)).status);
+          await sleep(5);
+        }
       })();
       await scenario.sql(`alter table payments add note text not null default 'none';
         update payments set note = 'seen', amount = amount + 1 where payment_id % 7 = 0`);

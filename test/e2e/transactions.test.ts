@@ -159,6 +159,7 @@ describe.each(decoders)('with %s', (decoder) => {
     let asking = true;
     const asked = (async () => {
       while (asking) {
+        await sleep(5);
         const answer = await fetch(`${scenario.walhouse.url}/v1/merchants/1/risk`);
         if (answer.status !== 200) continue;
         const { total, rejected } = (await answer.json()) as Record<
