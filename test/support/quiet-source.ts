@@ -1,9 +1,20 @@
 import type { WalhouseError } from '../../src/pipeline/errors.js';
 import { rejectable } from '../../src/pipeline/rejectable.js';
 import type { Relation } from '../../src/pipeline/relation.js';
+import type { Checkpoint } from '../../src/pipeline/sink.js';
 import type { Source } from '../../src/pipeline/source.js';
 
-export const QUIET_IDENTITY = { systemIdentifier: '7', timeline: 1, database: 'shop' };
+const IDENTITY = { systemIdentifier: '7', timeline: 1, database: 'shop' };
+
+/** What a run over this source has left: all before 100 is stored. */
+export const QUIET_CHECKPOINT: Checkpoint = {
+  identity: IDENTITY,
+  slot: 'walhouse',
+  appliedLsn: 100n,
+  committedAtUs: null,
+  exact: [],
+  lagMs: 0,
+};
 
 /** A source whose WAL ends at 500 and of which no change ever comes; `cut` ends its stream. */
 export function quietSource(relations: readonly Relation[] = []): {
@@ -17,7 +28,7 @@ export function quietSource(relations: readonly Relation[] = []): {
     throw new Error('nobody asks this');
   };
   const source: Source = {
-    identify: () => Promise.resolve(QUIET_IDENTITY),
+    identify: () => Promise.resolve(IDENTITY),
     takeTurn: () => Promise.resolve({ end: () => Promise.resolve() }),
     relations: () => Promise.resolve(relations),
     survey: () => Promise.resolve({ relations, problems: new Map(), misPublished: [] }),

@@ -10,20 +10,18 @@ import { Replicator } from '../../src/pipeline/replicator.js';
 import type { Stored } from '../../src/pipeline/sink.js';
 import type { Source } from '../../src/pipeline/source.js';
 import { MemorySink } from '../support/memory-sink.js';
-import { QUIET_IDENTITY, quietSource, until } from '../support/quiet-source.js';
+import { QUIET_CHECKPOINT, quietSource, until } from '../support/quiet-source.js';
 
 const NOW_MS = 1_795_251_600_000;
 const THREE_DAYS_MS = 3 * 86_400_000;
+
 /** ClickHouse as a run left it: ten seconds ago all was known to be there up to two seconds before; the last commit is long ago. */
 class LeftSink extends MemorySink {
   constructor() {
     super();
     this.checkpoints.push({
-      identity: QUIET_IDENTITY,
-      slot: 'walhouse',
-      appliedLsn: 100n,
+      ...QUIET_CHECKPOINT,
       committedAtUs: BigInt(NOW_MS - THREE_DAYS_MS) * 1000n,
-      exact: [],
       lagMs: 2_000,
     });
   }

@@ -4,7 +4,7 @@ import type { Lsn } from '../../src/pipeline/lsn.js';
 import type { Relation } from '../../src/pipeline/relation.js';
 import { Replicator } from '../../src/pipeline/replicator.js';
 import { MemorySink } from '../support/memory-sink.js';
-import { QUIET_IDENTITY, quietSource, until } from '../support/quiet-source.js';
+import { QUIET_CHECKPOINT, quietSource, until } from '../support/quiet-source.js';
 import { relationOf } from '../support/tuples.js';
 
 const TABLES = ['public.a', 'public.b'].map((id) => relationOf(id, { id: 'int8 not null' }));
@@ -14,14 +14,7 @@ class StagingSink extends MemorySink {
 
   constructor() {
     super();
-    this.checkpoints.push({
-      identity: QUIET_IDENTITY,
-      slot: 'walhouse',
-      appliedLsn: 100n,
-      committedAtUs: null,
-      exact: TABLES.map(({ id }) => id),
-      lagMs: 0,
-    });
+    this.checkpoints.push({ ...QUIET_CHECKPOINT, exact: TABLES.map(({ id }) => id) });
   }
 
   override openStage(relation?: Relation): Promise<void> {
