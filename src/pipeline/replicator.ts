@@ -288,6 +288,7 @@ export class Replicator {
         log,
         now: this.#now,
         waitFor: (lsn, timeoutMs, signal) => this.waitFor(lsn, timeoutMs, signal),
+        onRetry: (kind) => this.#options.meter?.retried(kind),
         settle: (relation, since) => this.#facts.since.set(relation.id, since),
       });
       this.#stages = stages;

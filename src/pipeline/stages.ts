@@ -1,7 +1,7 @@
 import type { Attachment } from './attachment.js';
 import { HoldInterrupted } from './applier.js';
 import { Backoff, sleep } from './backoff.js';
-import { WalhouseError } from './errors.js';
+import { WalhouseError, type ErrorKind } from './errors.js';
 import { failpoint } from './failpoint.js';
 import type { Log } from './log.js';
 import type { Lsn } from './lsn.js';
@@ -24,6 +24,8 @@ export interface StagesOptions {
   readonly log: Log;
   readonly now: () => number;
   readonly waitFor: (lsn: Lsn, timeoutMs: number, signal: AbortSignal) => Promise<boolean>;
+  /** A copy failed and is tried again. */
+  readonly onRetry: (kind: ErrorKind) => void;
   /** The table's changes count from here on. */
   readonly settle: (relation: Relation, since: Lsn, switched: boolean) => void;
 }
@@ -136,6 +138,7 @@ export class Stages {
     report.error = error;
     const told = { table: relation.id, kind: error.kind, waitMs };
     if (error.policy === 'retry') {
+      this.#options.onRetry(error.kind);
       this.#options.log.warn(told, error.message);
       return true;
     }
