@@ -64,6 +64,11 @@ export function listenAddress(listen: string): { host: string; port: number } {
   return { host: host!.replace(/^\[(.*)\]$/, '$1'), port: Number(port) };
 }
 
+/** Where a command on the same machine finds the service: one that listens on every address does so on loopback too. */
+export function serviceUrl({ api }: Pick<Config, 'api'>): string {
+  return `http://${api.listen.replace(/^(0\.0\.0\.0|\[::\])(?=:)/, '127.0.0.1')}`;
+}
+
 function contradictions(config: Config): string[] {
   const problems: string[] = [];
   const [, host] = LISTEN.exec(config.api.listen)!;

@@ -1,7 +1,7 @@
 import { createSinkClient } from '../sink/client.js';
 import { makeSink } from './service.js';
 import { silentLog } from '../pipeline/log.js';
-import type { Config } from './config.js';
+import { serviceUrl, type Config } from './config.js';
 
 /** How long the service may take to take an order. */
 const ANSWER_MS = 30_000;
@@ -10,7 +10,7 @@ const ANSWER_MS = 30_000;
  * Asks the running service to do something. Resolves to the exit code; null when no service answers at its address.
  */
 async function order(config: Config, path: string, key: string | undefined): Promise<number | null> {
-  const url = `http://${config.api.listen.replace(/^0\.0\.0\.0/, '127.0.0.1')}${path}`;
+  const url = `${serviceUrl(config)}${path}`;
   let response: Response;
   try {
     response = await fetch(url, {

@@ -6,7 +6,7 @@ import { waitUntilApplied } from '../ops/verify/applied.js';
 import { createSinkClient } from '../sink/client.js';
 import type { Follow } from '../sink/erase.js';
 import { ReportStore } from '../sink/report-store.js';
-import type { Config } from './config.js';
+import { serviceUrl, type Config } from './config.js';
 
 export interface EraseCommand {
   readonly table: string;
@@ -49,7 +49,7 @@ export async function erase(config: Config, command: EraseCommand): Promise<numb
       applied: (position) =>
         waitUntilApplied(
           {
-            apiUrl: `http://${config.api.listen.replace(/^(0\.0\.0\.0|\[::\])/, '127.0.0.1')}`,
+            apiUrl: serviceUrl(config),
             apiKey: command.apiKey,
             clickhouse,
             database,

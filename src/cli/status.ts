@@ -1,6 +1,6 @@
 import type { StatusDocument, StatusError, TableStatus } from '../ops/status.js';
 import { isColoured, painted, type Mood } from './colour.js';
-import type { Config } from './config.js';
+import { serviceUrl, type Config } from './config.js';
 
 /** How long the service may take to answer. */
 const ANSWER_MS = 5_000;
@@ -12,7 +12,7 @@ export async function status(
   config: Config,
   options: { json: boolean; key: string | undefined },
 ): Promise<number> {
-  const url = `http://${config.api.listen.replace(/^0\.0\.0\.0/, '127.0.0.1')}/v1/replication`;
+  const url = `${serviceUrl(config)}/v1/replication`;
   let response: Response;
   try {
     response = await fetch(url, {

@@ -8,7 +8,7 @@ import { type Verified, verify as compare } from '../ops/verify/verify.js';
 import type { VerifyProgress } from '../ops/verify/verify-table.js';
 import { createSinkClient } from '../sink/client.js';
 import { similarNames } from '../source/similar-names.js';
-import type { Config } from './config.js';
+import { serviceUrl, type Config } from './config.js';
 import { maskerOf } from './masking.js';
 
 export interface VerifyCommand {
@@ -38,7 +38,7 @@ export async function verify(config: Config, command: VerifyCommand): Promise<nu
   const clickhouse = createSinkClient(config.sink, { readOnly: true });
   const progress = new ProgressLine(only, command.json);
   const service: ServiceAddress = {
-    apiUrl: `http://${config.api.listen.replace(/^(0\.0\.0\.0|\[::\])/, '127.0.0.1')}`,
+    apiUrl: serviceUrl(config),
     apiKey: command.key,
   };
   const compareOnly = (tables: readonly string[]): Promise<Verified> =>
