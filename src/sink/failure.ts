@@ -43,6 +43,16 @@ const UNREACHABLE: Meaning = {
   what: 'cannot be reached',
   fix: 'start ClickHouse or correct sink.url; Walhouse goes on by itself',
 };
+const NO_ANSWER: Meaning = {
+  kind: 'sink_rejected',
+  what: 'answered with something that is not an answer of ClickHouse',
+  fix: 'look whether sink.url is the HTTP address of ClickHouse and not of something before it',
+};
+const CUT_OFF: Meaning = {
+  kind: 'sink_unreachable',
+  what: 'gave no answer that can be read, as it or something before it may when it goes down',
+  fix: 'nothing, it is tried again; if it persists, look at what stands before ClickHouse',
+};
 const UNSUPPORTED: Meaning = {
   kind: 'sink_unsupported',
   what: 'is too old, or lacks something that Walhouse needs',
@@ -98,9 +108,14 @@ const NETWORK_CODES = new Set([
 /**
  * What a failed request to ClickHouse means. ClickHouse's own message is not passed on where it may quote rows, as it does when it cannot
  * parse or convert; its error type always is. `doing` completes "while ..."; `rowsInvolved` is false for
- * definitions, which hold no values.
+ * definitions, which hold no values; `isKnown`: it has been ClickHouse that answered there.
  */
-export function sinkFailure(cause: unknown, doing: string, rowsInvolved = true): WalhouseError {
+export function sinkFailure(
+  cause: unknown,
+  doing: string,
+  rowsInvolved = true,
+  isKnown = false,
+): WalhouseError {
   if (cause instanceof WalhouseError) return cause;
   if (cause instanceof ClickHouseError) return fromServer(cause, doing, rowsInvolved);
   const trouble = tlsTrouble(cause, { server: 'ClickHouse', side: 'sink' });
@@ -109,15 +124,10 @@ export function sinkFailure(cause: unknown, doing: string, rowsInvolved = true):
   if (/timeout/i.test(message) || code === 'ETIMEDOUT') return make(TIMEOUT, doing, code);
   if (NETWORK_CODES.has(code) || /socket hang up|aborted|bad gateway|service unavailable/i.test(message))
     return make(UNREACHABLE, doing, code);
-  return make(
-    {
-      kind: 'sink_rejected',
-      what: 'answered with something that is not an answer of ClickHouse',
-      fix: 'look whether sink.url is the HTTP address of ClickHouse and not of something before it',
-    },
-    doing,
-    code,
-  );
+  const name = cause instanceof Error ? cause.name : '';
+  // A mistake of our own would not pass by itself.
+  const passes = isKnown && (name === 'Error' || name === 'SyntaxError');
+  return make(passes ? CUT_OFF : NO_ANSWER, doing, code || name);
 }
 
 /** Types whose message says which object is wrong, and cannot hold a value of a row. */

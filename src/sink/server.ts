@@ -24,6 +24,8 @@ export class Server {
   readonly #client: ClickHouseClient;
   readonly #insertMs: number;
   readonly #running = new Set<AbortController>();
+  /** It has answered as ClickHouse does. */
+  #isKnown = false;
   #writer: Writer | null = null;
   #closed = false;
 
@@ -206,10 +208,13 @@ export class Server {
     }, ms);
     this.#running.add(controller);
     try {
-      return await run(controller.signal);
+      const answer = await run(controller.signal);
+      this.#isKnown = true;
+      return answer;
     } catch (error) {
       if (this.#closed) throw closed(doing);
-      const failure = sinkFailure(late ? new Error('timeout') : error, doing, rowsInvolved);
+      const cause = late ? new Error('timeout') : error;
+      const failure = sinkFailure(cause, doing, rowsInvolved, this.#isKnown);
       // What is refused for good may be refused because another process writes now.
       throw (failure.policy === 'stop' && (await this.#takenOver())) || failure;
     } finally {

@@ -11,6 +11,17 @@ function withCode(code: string): Error {
 }
 
 describe('failures', () => {
+  it.each([
+    [new SyntaxError('Unexpected end of JSON input'), false, 'sink_rejected'],
+    [new SyntaxError('Unexpected end of JSON input'), true, 'sink_unreachable'],
+    [new Error(''), true, 'sink_unreachable'],
+    [new TypeError('x is not a function'), true, 'sink_rejected'],
+  ])('%s, where ClickHouse has answered before (%s), is %s', (cause, isKnown, kind) => {
+    const error = sinkFailure(cause, 'reading', false, isKnown);
+    expect(error.kind).toBe(kind);
+    expect(error.message).toContain(`(${cause.name})`);
+  });
+
   it.each<[unknown, string]>([
     [withCode('ECONNREFUSED'), 'sink_unreachable'],
     [withCode('ECONNRESET'), 'sink_unreachable'],
