@@ -251,7 +251,7 @@ export class Hand {
     await active.start(failpoint);
     const died = active.died(FAILPOINT_MS_MAX);
     if (provoke?.kind === 'resync') {
-      // As soon as it streams; while it does not, the order is remembered by ClickHouse only.
+      // As soon as it takes orders.
       const until = performance.now() + FAILPOINT_MS_MAX;
       while (performance.now() < until && !findings.broken.aborted) {
         const over = await Promise.race([died.then(() => true), sleep(200, false)]);
@@ -277,11 +277,7 @@ export class Hand {
         `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'walhouse'`,
       );
       await second.start();
-      const until = performance.now() + STANDBY_MS_MAX;
-      while (performance.now() < until && !findings.broken.aborted) {
-        if ((await stateOf(second)) === 'streaming') break;
-        await sleep(100);
-      }
+      await this.#untilState(second, ['streaming']);
       first.wake();
       await sleep(besideMs);
       world.instances = [second, first];
@@ -294,16 +290,24 @@ export class Hand {
     const world = this.#world;
     const [first, second] = world.instances;
     await second.start();
-    const until = performance.now() + STANDBY_MS_MAX;
-    while (performance.now() < until && !world.findings.broken.aborted) {
-      const state = await stateOf(second);
-      // Where the first was between two connections, the second may have been quicker.
-      if (state === 'standby' || state === 'streaming') break;
-      await sleep(100);
-    }
+    // Where the first was between two connections, the second may have been quicker.
+    await this.#untilState(second, ['standby', 'streaming']);
     await sleep(besideMs);
     world.instances = [second, first];
     await (by === 'kill' ? first.kill() : first.terminate());
+  }
+
+  /** Waits for a bounded time until the instance says that it is in one of these states. */
+  async #untilState({ walhouse }: Instance, states: readonly string[]): Promise<void> {
+    const until = performance.now() + STANDBY_MS_MAX;
+    while (performance.now() < until && !this.#world.findings.broken.aborted) {
+      const state = await walhouse.status().then(
+        (status) => status.state,
+        () => '',
+      );
+      if (states.includes(state)) return;
+      await sleep(100);
+    }
   }
 
   async #merge(): Promise<void> {
@@ -397,11 +401,4 @@ async function post(instance: Instance, path: string, body?: object): Promise<nu
   } catch {
     return null;
   }
-}
-
-async function stateOf({ walhouse }: Instance): Promise<string | null> {
-  return walhouse.status().then(
-    ({ state }) => state,
-    () => null,
-  );
 }
