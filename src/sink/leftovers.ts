@@ -8,6 +8,8 @@ const LOOK_MS = 250;
 const LOOK_MS_MAX = 10_000;
 /** While a part has no more references nobody reads or merges it, see `refcount` of `system.parts`; caches may keep one more. */
 const REFERENCES_UNREAD = 2;
+/** A query that has found a table takes its parts within this, when it is planned. */
+const PLANNED_MS = 1_000;
 
 interface Found {
   readonly name: string;
@@ -58,9 +60,10 @@ export class Leftovers {
       this.#arrived = new AbortController();
       const { signal } = this.#arrived;
       const names = [...this.#since.keys()];
+      const lookedAt = performance.now();
       const found = await this.#look(names);
       for (const name of names) if (!found.some((one) => one.name === name)) this.#since.delete(name);
-      const unread = found.filter((one) => this.#isUnread(one));
+      const unread = found.filter((one) => this.#isUnread(one, lookedAt));
       for (const { name } of unread) {
         await this.#server.define(
           `drop table ${qualified(this.#database, name)} sync`,
@@ -75,9 +78,11 @@ export class Leftovers {
     }
   }
 
-  #isUnread({ name, is_view: isView, references, oldest_s: oldestS }: Found): boolean {
-    if (oldestS * 1_000 < performance.now() - this.#since.get(name)!) return true;
-    return isView === 0 && references <= REFERENCES_UNREAD;
+  /** Whether it was unread at `lookedAt`, before the look was sent: until the answer comes, every query grows older. */
+  #isUnread({ name, is_view: isView, references, oldest_s: oldestS }: Found, lookedAt: number): boolean {
+    const sinceMs = lookedAt - this.#since.get(name)!;
+    if (oldestS * 1_000 < sinceMs) return true;
+    return isView === 0 && references <= REFERENCES_UNREAD && sinceMs >= PLANNED_MS;
   }
 
   /** Queries of nobody are the server's own. */

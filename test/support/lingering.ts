@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { setTimeout as later } from 'node:timers/promises';
 import { clickhouseQuery } from './clickhouse-query.js';
 
 /** A query that reads a table or view for a minute and more, unless `cancel` ends it, which gives its answer if it had one. */
@@ -16,11 +17,10 @@ export function linger(
     () => null,
   );
   return {
+    // Not as soon as it is known: until it reads, it has no part of the table yet.
     begun: async () => {
-      while (
-        (await clickhouseQuery(clickhouseUrl, `select 1 from system.processes where query_id = '${id}'`))
-          .length === 0
-      );
+      const reads = `select 1 from system.processes where query_id = '${id}' and read_rows > 0`;
+      while ((await clickhouseQuery(clickhouseUrl, reads)).length === 0) await later(20);
     },
     cancel: async () => {
       await clickhouseQuery(clickhouseUrl, `kill query where query_id = '${id}' sync`);
