@@ -245,7 +245,7 @@ export class Ownership {
     for (const guard of [a, b])
       await this.#asking.define(`create table if not exists ${guard} (x UInt8) engine = Null`, doing);
     // From here on no name changes but by us, so the tables below are the ones that stay.
-    for (const name of await this.#left(GUARD_PREFIX))
+    for (const { name } of await this.#left(GUARD_PREFIX))
       if (epochIn(name, GUARD_PREFIX) < epoch) await this.#dropLeft(name);
     const tables = await this.#asking.rows<{ database: string; name: string; made: string }>(
       `select database, name, create_table_query as made from system.tables
@@ -267,19 +267,20 @@ export class Ownership {
       }),
     );
     await this.#cancelEarlier(epoch);
-    for (const name of await this.#left(GONE_PREFIX)) this.#leftovers.remove(name);
+    const gone = await this.#left(GONE_PREFIX);
+    // Views that still fill tables go before those, and are read by nobody.
+    for (const { name } of gone.filter(({ fills }) => fills === 1)) await this.#dropLeft(name);
+    for (const { name } of gone.filter(({ fills }) => fills === 0)) this.#leftovers.remove(name);
   }
 
-  /** Helpers that a process before us has left. Views that still fill tables are dropped at once, before those. */
-  async #left(prefix: string): Promise<string[]> {
-    const rows = await this.#asking.rows<{ name: string; fills: number }>(
+  /** Helpers that a process before us has left, and whether they are views that fill tables. */
+  #left(prefix: string): Promise<{ name: string; fills: number }[]> {
+    return this.#asking.rows(
       `select name, engine = 'MaterializedView' as fills from system.tables
         where database = {landing:String} and startsWith(name, {prefix:String})`,
       'looking for what an earlier instance has left',
       { landing: this.#databases.landing, prefix },
     );
-    for (const { name, fills } of rows) if (fills === 1) await this.#dropLeft(name);
-    return rows.filter(({ fills }) => fills === 0).map(({ name }) => name);
   }
 
   #dropLeft(name: string): Promise<void> {
