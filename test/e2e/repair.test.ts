@@ -276,7 +276,7 @@ describe('verify in the background', () => {
     await alter(`alter table ${landing('small')} update n = 9 where id in (4, 5)`);
     await expect.poll(small, POLL).toMatchObject({ verdict: 'different', differences: 2, complete: true });
     expect(await drift()).toBe('2');
-    expect(walhouse.output).toContain('Fix: walhouse verify public.small --repair');
+    await expect.poll(() => walhouse.output, POLL).toContain('Fix: walhouse verify public.small --repair');
     const { code, stdout } = await verify('small', '--repair');
     expect(stdout).toContain('repaired public.small: 2 keys, 2 rows stored anew, 2 hidden');
     expect(code).toBe(0);

@@ -154,7 +154,7 @@ describe('a slot that cannot be gone on from', () => {
     expect(seen!.held_bytes).toBeGreaterThan(30_000_000);
     expect(seen!.headroom_bytes).toBeGreaterThan(0);
     expect(seen!.warning!.fix).toContain('max_slot_wal_keep_size');
-    expect(scenario.walhouse.output).toContain('slot_endangered: slot');
+    await expect.poll(() => scenario.walhouse.output, COMES).toContain('slot_endangered: slot');
     const metrics = await (await fetch(`${scenario.walhouse.url}/metrics`)).text();
     expect(metrics).toMatch(/^walhouse_slot_held_bytes [3-9]\d{7}/m);
     expect(metrics).toMatch(/^walhouse_slot_endangered 1$/m);

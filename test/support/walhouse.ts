@@ -42,6 +42,7 @@ export class Walhouse {
   url = '';
   #port = 0;
   #child: ChildProcess | null = null;
+  #closed: Promise<unknown> = Promise.resolve();
   #output = '';
 
   constructor(options: WalhouseOptions) {
@@ -76,6 +77,7 @@ export class Walhouse {
     for (const stream of [this.#child.stdout!, this.#child.stderr!]) {
       stream.setEncoding('utf8').on('data', (text: string) => (this.#output += text));
     }
+    this.#closed = once(this.#child, 'close');
   }
 
   /** Changes the configuration, also the file that a running process was started with; it is read at the next start or `reload`. */
@@ -111,11 +113,10 @@ export class Walhouse {
     );
   }
 
-  /** Waits for the end of the process: its exit code, or the signal that ended it. */
+  /** Waits for the end of the process, when all that it said is in `output`: its exit code, or the signal that ended it. */
   async ended(): Promise<number | NodeJS.Signals> {
-    const child = this.#child!;
-    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
-    return child.exitCode ?? child.signalCode!;
+    await this.#closed;
+    return this.#child!.exitCode ?? this.#child!.signalCode!;
   }
 
   signal(signal: NodeJS.Signals): void {
