@@ -3,13 +3,13 @@ import type { Log } from '../pipeline/log.js';
 import { qualified } from './identifier.js';
 import type { Server } from './server.js';
 
-/** How often what was replaced is looked at while somebody still reads it, at first and at last. */
-const LOOK_MS = 250;
-const LOOK_MS_MAX = 10_000;
+/** How often what was replaced is looked at: the more seldom, the older the youngest of it. */
+const LOOK_MS = 1_000;
+const LOOK_MS_MAX = 5_000;
 /** While a part has no more references nobody reads or merges it, see `refcount` of `system.parts`; caches may keep one more. */
 const REFERENCES_UNREAD = 2;
 /** A query that has found a table takes its parts within this, when it is planned. */
-const PLANNED_MS = 1_000;
+const PLANNED_MS = 900;
 
 interface Found {
   readonly name: string;
@@ -31,7 +31,6 @@ export class Leftovers {
   readonly #log: Log;
   /** Since when nobody finds it any more, by name. */
   readonly #since = new Map<string, number>();
-  #arrived = new AbortController();
   #sweeping = false;
 
   constructor(server: Server, database: string, log: Log) {
@@ -43,7 +42,6 @@ export class Leftovers {
   /** Has it removed, without waiting. */
   remove(name: string): void {
     this.#since.set(name, performance.now());
-    this.#arrived.abort();
     if (this.#sweeping) return;
     this.#sweeping = true;
     this.#sweep()
@@ -55,26 +53,21 @@ export class Leftovers {
   }
 
   async #sweep(): Promise<void> {
-    let waitMs = LOOK_MS;
     while (this.#since.size > 0) {
-      this.#arrived = new AbortController();
-      const { signal } = this.#arrived;
       const names = [...this.#since.keys()];
+      const youngestMs = performance.now() - Math.max(...this.#since.values());
+      // Not a reason to stay: the process may end meanwhile.
+      await later(Math.min(Math.max(LOOK_MS, youngestMs), LOOK_MS_MAX), undefined, { ref: false });
       const lookedAt = performance.now();
       const found = await this.#look(names);
       for (const name of names) if (!found.some((one) => one.name === name)) this.#since.delete(name);
-      const unread = found.filter((one) => this.#isUnread(one, lookedAt));
-      for (const { name } of unread) {
+      for (const { name } of found.filter((one) => this.#isUnread(one, lookedAt))) {
         await this.#server.define(
           `drop table ${qualified(this.#database, name)} sync`,
           'dropping what was replaced',
         );
         this.#since.delete(name);
       }
-      if (this.#since.size === 0) return;
-      waitMs = unread.length > 0 || signal.aborted ? LOOK_MS : Math.min(2 * waitMs, LOOK_MS_MAX);
-      // Not a reason to stay: the process may end meanwhile.
-      await later(waitMs, undefined, { ref: false, signal }).catch(() => undefined);
     }
   }
 
@@ -92,7 +85,7 @@ export class Leftovers {
               (select max(elapsed) from system.processes where user != '') as oldest_s
          from system.tables as tables
          left join (select table, max(refcount) as references from system.parts
-                     where database = {database:String} group by table) as parts on parts.table = tables.name
+                     where database = {database:String} and table in {names:Array(String)} group by table) as parts on parts.table = tables.name
         where database = {database:String} and name in {names:Array(String)}
         order by engine != 'MaterializedView'`,
       'looking who reads what was replaced',

@@ -11,14 +11,12 @@ import type { TablePlan } from './plan.js';
 import { martImages, type MartImage } from './mart-images.js';
 import { readsLanding, stageOf, NEXT_PREFIX, type MartStage } from './mart-stage.js';
 import type { Server } from './server.js';
+import { StateTable } from './state-table.js';
 import { nameTaken, takenObjects } from './taken-names.js';
 
 export { loadMarts, type MartFiles } from './mart-files.js';
 
-interface KeptMart {
-  readonly hash: string;
-  readonly objects: readonly string[];
-}
+type KeptMart = Readonly<{ name: string; hash: string; objects: readonly string[] }>;
 
 /**
  * The marts over complete tables. Each is made whole from landing or not at all: its hash is remembered
@@ -33,6 +31,7 @@ export class Marts {
   readonly #marts: readonly Mart[];
   readonly #log: Log;
   readonly #table: string;
+  readonly #kept: StateTable<KeptMart>;
 
   constructor(
     server: Server,
@@ -49,6 +48,13 @@ export class Marts {
     this.#marts = marts;
     this.#log = log;
     this.#table = qualified(databases.landing, '_walhouse_marts');
+    this.#kept = new StateTable({
+      server,
+      table: this.#table,
+      key: 'name',
+      columns: 'name, hash, objects',
+      of: 'the marts',
+    });
   }
 
   /** The columns of a source table that any mart tracks. */
@@ -78,6 +84,7 @@ export class Marts {
       comment 'Which marts are complete, and from which SQL'`,
       'creating the table of marts',
     );
+    await this.#kept.forget();
     await this.#dropUnwanted();
     await this.#refuseTaken();
   }
@@ -339,19 +346,11 @@ export class Marts {
   }
 
   async #load(): Promise<Map<string, KeptMart>> {
-    const rows = await this.#server.rows<{ name: string; hash: string; objects: string[] }>(
-      `select name, hash, objects from ${this.#table} final`,
-      'reading the state of the marts',
-    );
-    return new Map(rows.map((row) => [row.name, row]));
+    return new Map((await this.#kept.load()).map((mart) => [mart.name, mart]));
   }
 
   async #save(name: string, hash: string, objects: readonly string[]): Promise<void> {
-    await this.#server.insertRows(
-      this.#table,
-      [{ name, hash, objects }],
-      `saving the state of mart "${name}"`,
-    );
+    await this.#kept.update(name, () => ({ name, hash, objects }));
   }
 }
 

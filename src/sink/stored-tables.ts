@@ -2,16 +2,28 @@ import type { StoredState, StoredTable } from '../pipeline/sink.js';
 import { DURABLE } from './durability.js';
 import { qualified } from './identifier.js';
 import type { Server } from './server.js';
+import { StateTable } from './state-table.js';
+
+type Row = Readonly<
+  Record<'id' | 'state' | 'snapshot_lsn' | 'definition' | 'switching_to' | 'stamp' | 'altered', string>
+>;
 
 /** Which tables are complete, and which snapshot each came from. */
 export class StoredTables {
   readonly #server: Server;
   readonly #table: string;
-  #turn: Promise<unknown> = Promise.resolve();
+  readonly #rows: StateTable<Row>;
 
   constructor(server: Server, landingDatabase: string) {
     this.#server = server;
     this.#table = qualified(landingDatabase, '_walhouse_tables');
+    this.#rows = new StateTable({
+      server,
+      table: this.#table,
+      key: 'id',
+      columns: 'id, state, toString(snapshot_lsn) as snapshot_lsn, definition, switching_to, stamp, altered',
+      of: 'the tables',
+    });
   }
 
   async open(): Promise<void> {
@@ -31,71 +43,40 @@ export class StoredTables {
       comment 'How far each table has come'`,
       'creating the table of tables',
     );
-    for (const column of ['switching_to', 'stamp', 'altered']) {
-      await this.#server.define(
-        `alter table ${this.#table} add column if not exists ${column} String after definition`,
-        'adding to the table of tables',
-      );
-    }
+    const added = ['switching_to', 'stamp', 'altered'].map(
+      (column) => `add column if not exists ${column} String after definition`,
+    );
+    await this.#server.define(
+      `alter table ${this.#table} ${added.join(', ')}`,
+      'adding to the table of tables',
+    );
+    await this.#rows.forget();
   }
 
   async load(): Promise<KnownTable[]> {
-    const rows = await this.#server.rows<{
-      id: string;
-      state: StoredState;
-      snapshot_lsn: string;
-      definition: string;
-      switching_to: string;
-      stamp: string;
-      altered: string;
-    }>(
-      `select id, state, toString(snapshot_lsn) as snapshot_lsn, definition, switching_to, stamp, altered from ${this.#table} final`,
-      'reading the state of the tables',
-    );
-    return rows.map((row) => ({
-      id: row.id,
-      state: row.state,
-      snapshotLsn: BigInt(row.snapshot_lsn),
-      definition: row.definition,
-      switchingTo: row.switching_to,
-      stamp: row.stamp,
-      altered: row.altered,
-    }));
+    return (await this.#rows.load()).map(known);
   }
 
   /** What is remembered of a table; of one that never was here, nothing but its name. */
   async find(id: string): Promise<KnownTable> {
-    const known = (await this.load()).find((table) => table.id === id);
-    return known ?? { ...UNKNOWN, id };
+    return known((await this.#rows.find(id)) ?? { ...UNKNOWN, id });
   }
 
-  /** Changes what is said and leaves the rest; one after the other, so that none takes back what another wrote. */
+  /** Changes what is said and leaves the rest. */
   async update(id: string, change: Partial<Omit<KnownTable, 'id'>>): Promise<KnownTable> {
-    const turn = this.#turn.then(async () => {
-      const table = { ...(await this.find(id)), ...change };
-      await this.#save(table);
-      return table;
-    });
-    this.#turn = turn.catch(() => undefined);
-    return turn;
-  }
-
-  async #save(table: KnownTable): Promise<void> {
-    const { id, state, snapshotLsn, definition, switchingTo, stamp, altered } = table;
-    await this.#server.insertRows(
-      this.#table,
-      [
-        {
+    return known(
+      await this.#rows.update(id, (before = { ...UNKNOWN, id }) => {
+        const table = { ...known(before), ...change };
+        return {
           id,
-          state,
-          snapshot_lsn: snapshotLsn.toString(),
-          definition,
-          switching_to: switchingTo,
-          stamp,
-          altered,
-        },
-      ],
-      `saving the state of ${id}`,
+          state: table.state,
+          snapshot_lsn: table.snapshotLsn.toString(),
+          definition: table.definition,
+          switching_to: table.switchingTo,
+          stamp: table.stamp,
+          altered: table.altered,
+        };
+      }),
     );
   }
 }
@@ -112,11 +93,23 @@ export interface KnownTable extends StoredTable {
   readonly altered: string;
 }
 
-const UNKNOWN: Omit<KnownTable, 'id'> = {
+const UNKNOWN: Omit<Row, 'id'> = {
   state: 'snapshotting',
-  snapshotLsn: 0n,
+  snapshot_lsn: '0',
   definition: '',
-  switchingTo: '',
+  switching_to: '',
   stamp: '',
   altered: '',
 };
+
+function known(row: Row): KnownTable {
+  return {
+    id: row.id,
+    state: row.state as StoredState,
+    snapshotLsn: BigInt(row.snapshot_lsn),
+    definition: row.definition,
+    switchingTo: row.switching_to,
+    stamp: row.stamp,
+    altered: row.altered,
+  };
+}
