@@ -13,7 +13,7 @@ import { hasQuarantine } from './quarantine-list.js';
 import { RowBuffer } from './row-buffer.js';
 import { Stamp, WRITTEN, writeRow } from './row-encoder.js';
 import { Server } from './server.js';
-import type { SinkTable } from './sink.js';
+import type { SinkTable } from './plans.js';
 
 export interface RetryOptions {
   readonly client: ClickHouseClient;

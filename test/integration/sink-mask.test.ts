@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Relation } from '../../src/pipeline/relation.js';
 import { Masker } from '../../src/sink/mask.js';
 import { retryQuarantined } from '../../src/sink/quarantine-retry.js';
-import type { SinkTable } from '../../src/sink/sink.js';
+import type { SinkTable } from '../../src/sink/plans.js';
 import { ANY_MOMENT, apply, sinkFixture, snapshot, type Row, type SinkFixture } from '../support/sink-fixture.js'; // prettier-ignore
 import { relationOf } from '../support/tuples.js';
 
