@@ -10,7 +10,7 @@ const IN_MEMORY = '/dev/shm';
 /** A whole run has at most a third of it at once. */
 const ROOM_BYTES = 6 * 2 ** 30;
 
-/** Makes a folder, in which other accounts may have folders of their own. The caller removes it. */
+/** Makes a folder that is to others what /tmp is: servers run as other accounts. The caller removes it. */
 export function makeScratch() {
   if (process.env.TMPDIR === undefined && hasRoom(IN_MEMORY)) {
     try {
@@ -31,7 +31,7 @@ export function removeScratch(folder) {
 
 function makeIn(parent) {
   const folder = mkdtempSync(join(parent, 'walhouse-test-'));
-  chmodSync(folder, 0o711);
+  chmodSync(folder, 0o1777);
   return folder;
 }
 

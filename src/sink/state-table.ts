@@ -21,8 +21,9 @@ export interface StateTableOptions {
 }
 
 /**
- * A small table of which each key's newest row counts. Nobody writes it but its owner, who reads it once; what is written is newer than what it
- * replaces, even when a clock has gone back meanwhile. One thing is done after the other, so that no change takes back another.
+ * A small table of which each key's newest row counts. Nobody writes it but its owner, who therefore remembers what it has read and written; who is
+ * not reads it anew. What is written is newer than what it replaces, even when a clock has gone back meanwhile. One thing is done after the
+ * other, so that no change takes back another.
  */
 export class StateTable<Row extends StateRow> {
   readonly #options: StateTableOptions;
@@ -40,15 +41,20 @@ export class StateTable<Row extends StateRow> {
     });
   }
 
+  /** All rows, as they stand there now. */
   load(): Promise<Row[]> {
-    return this.#inTurn(async () => Array.from((await this.#all()).values(), ({ row }) => row));
+    return this.#inTurn(async () => {
+      this.#rows = null;
+      return Array.from((await this.#all()).values(), ({ row }) => row);
+    });
   }
 
+  /** The owner's: it is what it was when that was read. */
   find(key: string): Promise<Row | undefined> {
     return this.#inTurn(async () => (await this.#all()).get(key)?.row);
   }
 
-  /** Resolves to the row that `change` made of the one before. */
+  /** The owner's. Resolves to the row that `change` made of the one before. */
   update(key: string, change: (before: Row | undefined) => Row): Promise<Row> {
     return this.#inTurn(async () => {
       const rows = await this.#all();

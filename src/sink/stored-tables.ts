@@ -53,11 +53,12 @@ export class StoredTables {
     await this.#rows.forget();
   }
 
+  /** All of them, for whoever asks. */
   async load(): Promise<KnownTable[]> {
     return (await this.#rows.load()).map(known);
   }
 
-  /** What is remembered of a table; of one that never was here, nothing but its name. */
+  /** What its owner remembers of a table; of one that never was here, nothing but its name. */
   async find(id: string): Promise<KnownTable> {
     return known((await this.#rows.find(id)) ?? { ...UNKNOWN, id });
   }

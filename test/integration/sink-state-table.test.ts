@@ -67,6 +67,16 @@ describe('the state of tables', () => {
     }
   });
 
+  it('is read anew by who does not own it', async () => {
+    const [owner, reader] = [await opened(), await opened()];
+    const seen = async (): Promise<unknown> =>
+      (await reader.load()).find(({ id }) => id === 'public.e')?.state;
+    for (const state of ['snapshotting', 'streaming'] as const) {
+      await owner.update('public.e', { state });
+      expect(await seen()).toBe(state);
+    }
+  });
+
   it('is read again where a change failed, since it may have been stored all the same', async () => {
     const tables = await opened();
     await tables.update('public.d', { state: 'streaming' });
