@@ -1,5 +1,5 @@
-// Where a run of the tests keeps what its servers write: in memory where there is room for it, since nothing of it is to outlive the run and
-// a fifth of ClickHouse's time goes into making and removing small files on a disk; otherwise where TMPDIR says.
+// Where a run of the tests keeps what its servers write: in memory where there is room for it, since nothing of it is to outlive the run and making and
+// removing small files on a disk costs ClickHouse much of its time; otherwise where TMPDIR says.
 
 import { execFileSync } from 'node:child_process';
 import { chmodSync, mkdtempSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
@@ -7,8 +7,8 @@ import { freemem, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 const IN_MEMORY = '/dev/shm';
-/** A whole run has at most a third of it at once. */
-const ROOM_BYTES = 6 * 2 ** 30;
+/** A whole run was seen to have half a gigabyte at once. */
+const ROOM_BYTES = 4 * 2 ** 30;
 
 /** Makes a folder that is to others what /tmp is: servers run as other accounts. The caller removes it. */
 export function makeScratch() {
