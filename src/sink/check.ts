@@ -69,7 +69,7 @@ export async function checkSink(options: SinkCheckOptions): Promise<SinkCheck> {
     findings.push(...(await checkRights(server, databases, there, options.history)));
     findings.push(...(await checkNames(server, databases, options.tables)));
     findings.push(await checkDisk(server, options.sourceBytes));
-    checkpoint = await readCheckpoint(server, databases);
+    checkpoint = await readCheckpoint(options.client, options.database);
   } catch (error) {
     findings.push(failedWith('clickhouse', error));
   }
@@ -184,7 +184,10 @@ async function checkDisk(server: Server, sourceBytes: number): Promise<Finding> 
   return warned('clickhouse disk', detail, 'add space, or leave large tables out of tables');
 }
 
-async function readCheckpoint(server: Server, { landing }: Databases): Promise<Checkpoint | null> {
+/** How far everything is stored; null where nothing ever was. */
+export async function readCheckpoint(client: ClickHouseClient, database: string): Promise<Checkpoint | null> {
+  const server = new Server(client);
+  const { landing } = databasesFor(database);
   const found = await server.rows<object>(
     `select 1 from system.tables where database = {landing:String} and name = '_walhouse_checkpoint'`,
     'looking for the checkpoint',

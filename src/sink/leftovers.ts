@@ -3,9 +3,13 @@ import type { Log } from '../pipeline/log.js';
 import { qualified } from './identifier.js';
 import type { Server } from './server.js';
 
+/** Names of what was replaced begin so, in the landing database. */
+export const GONE_PREFIX = '_walhouse_gone_';
 /** How often what was replaced is looked at: the more seldom, the older the youngest of it. */
 const LOOK_MS = 1_000;
 const LOOK_MS_MAX = 5_000;
+/** So often in a row it is tried in vain, each time after the longest wait. */
+const FAILURES_MAX = 20;
 /** While a part has no more references nobody reads or merges it, see `refcount` of `system.parts`; caches may keep one more. */
 const REFERENCES_UNREAD = 2;
 /** A query that has found a table takes its parts within this, when it is planned. */
@@ -23,7 +27,7 @@ interface Found {
  * that could have found them, or, of a table, when its parts are certainly not read any more.
  *
  * ClickHouse 26.7 would wait for the readers itself, but keeps a core busy with looking whether they have finished: from the start where
- * it is a view or dropped with SYNC. What is left when the process ends, or when a drop fails, is the next owner's to remove.
+ * it is a view or dropped with SYNC. What is left when the process ends, or when drops fail for minutes, is the next owner's to remove.
  */
 export class Leftovers {
   readonly #server: Server;
@@ -44,30 +48,38 @@ export class Leftovers {
     this.#since.set(name, performance.now());
     if (this.#sweeping) return;
     this.#sweeping = true;
-    this.#sweep()
-      .catch((error: unknown) => {
-        this.#since.clear();
-        this.#log.debug({ err: error }, 'dropping what was replaced failed');
-      })
-      .finally(() => (this.#sweeping = false));
+    void this.#sweep().finally(() => (this.#sweeping = false));
   }
 
   async #sweep(): Promise<void> {
+    let failures = 0;
     while (this.#since.size > 0) {
-      const names = [...this.#since.keys()];
       const youngestMs = performance.now() - Math.max(...this.#since.values());
+      const waitMs = failures > 0 ? LOOK_MS_MAX : Math.min(Math.max(LOOK_MS, youngestMs), LOOK_MS_MAX);
       // Not a reason to stay: the process may end meanwhile.
-      await later(Math.min(Math.max(LOOK_MS, youngestMs), LOOK_MS_MAX), undefined, { ref: false });
-      const lookedAt = performance.now();
-      const found = await this.#look(names);
-      for (const name of names) if (!found.some((one) => one.name === name)) this.#since.delete(name);
-      for (const { name } of found.filter((one) => this.#isUnread(one, lookedAt))) {
-        await this.#server.define(
-          `drop table ${qualified(this.#database, name)} sync`,
-          'dropping what was replaced',
-        );
-        this.#since.delete(name);
+      await later(waitMs, undefined, { ref: false });
+      try {
+        await this.#dropUnread();
+        failures = 0;
+      } catch (error) {
+        failures += 1;
+        this.#log.debug({ err: error, failures }, 'dropping what was replaced failed');
+        if (failures < FAILURES_MAX) continue;
+        const tables = [...this.#since.keys()];
+        this.#log.warn({ err: error, tables }, 'what was replaced is left for the next start to drop');
+        this.#since.clear();
       }
+    }
+  }
+
+  async #dropUnread(): Promise<void> {
+    const names = [...this.#since.keys()];
+    const lookedAt = performance.now();
+    const found = await this.#look(names);
+    for (const name of names) if (!found.some((one) => one.name === name)) this.#since.delete(name);
+    for (const { name } of found.filter((one) => this.#isUnread(one, lookedAt))) {
+      await drop(this.#server, this.#database, name);
+      this.#since.delete(name);
     }
   }
 
@@ -92,4 +104,25 @@ export class Leftovers {
       { database: this.#database, names },
     );
   }
+}
+
+/**
+ * Removes what was replaced and is still there, whoever reads it: rows that are to be gone may be in it. Where a query goes on reading it for
+ * longer than ClickHouse is waited for, it throws.
+ */
+export async function dropLeftovers(server: Server, landingDatabase: string): Promise<void> {
+  const left = await server.rows<{ name: string }>(
+    `select name from system.tables where database = {database:String} and startsWith(name, {prefix:String})
+      order by engine != 'MaterializedView'`,
+    'looking for what was replaced',
+    { database: landingDatabase, prefix: GONE_PREFIX },
+  );
+  for (const { name } of left) await drop(server, landingDatabase, name);
+}
+
+function drop(server: Server, database: string, name: string): Promise<void> {
+  return server.define(
+    `drop table if exists ${qualified(database, name)} sync`,
+    'dropping what was replaced',
+  );
 }

@@ -8,7 +8,7 @@ import type { StoredOwner } from '../pipeline/sink.js';
 import { READ_MS } from './checkpoint.js';
 import { DURABLE } from './durability.js';
 import { qualified, quoteName, quoteString } from './identifier.js';
-import { Leftovers } from './leftovers.js';
+import { GONE_PREFIX, Leftovers } from './leftovers.js';
 import type { Databases } from './names.js';
 import type { Server } from './server.js';
 
@@ -16,7 +16,6 @@ import type { Server } from './server.js';
 const FENCE_PREFIX = 'walhouse_owner_';
 const FENCES = /\bCONSTRAINT `?(walhouse_owner_\d+)`?/gi;
 const GUARD_PREFIX = '_walhouse_guard_';
-const GONE_PREFIX = '_walhouse_gone_';
 /** Processes that claim at the same moment may get the same epoch, which is then nobody's, and claim again. */
 const CLAIMS_MAX = 5;
 const CLAIM_AGAIN_MS = 50;

@@ -4,6 +4,7 @@ import { auditRetention } from './audit.js';
 import { Checkpoints } from './checkpoint.js';
 import { nowOf } from './clock.js';
 import { qualified, quoteName, quoteString } from './identifier.js';
+import { dropLeftovers } from './leftovers.js';
 import { databasesFor, VERSION } from './names.js';
 import {
   findHolders,
@@ -74,7 +75,10 @@ export async function purge(options: {
     }
   }
   // Marts without dates are told by what is left in landing.
-  return { moment, holders: await removeDoomed(server, [...landing, ...others]) };
+  const holders = await removeDoomed(server, [...landing, ...others]);
+  // Afterwards: a table may have been replaced meanwhile.
+  await dropLeftovers(server, databases.landing);
+  return { moment, holders };
 }
 
 /** Removes what is doomed, in this order, until all parts are free of it. */

@@ -7,6 +7,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { StatusDocument } from '../../src/ops/status.js';
 import { blocksOf, documentBlocks, printsAs } from '../support/document-blocks.js';
+import { cli } from '../support/cli.js';
 import { isThere, PROGRAM } from '../support/program.js';
 import { Scenario } from '../support/scenario.js';
 import { Shell } from '../support/shell.js';
@@ -83,6 +84,25 @@ describe('the service', () => {
     expect(answer.status).toBe(200);
     expect(((await answer.json()) as Answer).total).toEqual({ count: 10, amount: '11.00' });
     expect((await fetch(`${scenario.walhouse.url}/readyz`)).status).toBe(200);
+  });
+
+  it('is found well by walhouse check while it streams', async () => {
+    const moving = new pg.Client({ connectionString: scenario.databases.postgresUrl });
+    await moving.connect();
+    let going = true;
+    const writing = (async () => {
+      while (going) await moving.query(`update merchants set name = name || '.' where merchant_id = 43`);
+    })();
+    try {
+      for (let round = 0; round < 3; round += 1) {
+        const { code, stdout } = await cli(['check', '--config', scenario.walhouse.configPath]);
+        expect(code, stdout).toBe(0);
+      }
+    } finally {
+      going = false;
+      await writing;
+      await moving.end();
+    }
   });
 
   it('gives zeros for a merchant without payments and 404 for one that does not exist', async () => {

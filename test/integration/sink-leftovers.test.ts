@@ -6,6 +6,7 @@ import { Leftovers } from '../../src/sink/leftovers.js';
 import { Server } from '../../src/sink/server.js';
 import { clickhouseQuery } from '../support/clickhouse-query.js';
 import { linger } from '../support/lingering.js';
+import { Proxy } from '../support/proxy.js';
 
 describe('what was replaced', () => {
   let server: LocalClickHouse;
@@ -51,5 +52,23 @@ describe('what was replaced', () => {
     expect(waitedFor).toEqual([]);
     await reading.cancel();
     await expect.poll(left, { timeout: 20_000 }).toEqual([]);
+  });
+
+  it('goes when ClickHouse is back, if that was away', async () => {
+    await query(`create table landing.replaced (id Int32) engine = ReplacingMergeTree order by id`);
+    const proxy = await Proxy.before(server.url);
+    const through = createSinkClient({ url: proxy.through(server.url) });
+    try {
+      const leftovers = new Leftovers(new Server(through), 'landing', silentLog);
+      proxy.become('answers_lost');
+      leftovers.remove('replaced');
+      await expect.poll(() => proxy.answersLost, { timeout: 10_000 }).toBeGreaterThan(0);
+      expect(await left()).toEqual(['replaced']);
+      proxy.become('clear');
+      await expect.poll(left, { timeout: 20_000 }).toEqual([]);
+    } finally {
+      await through.close();
+      await proxy.close();
+    }
   });
 });

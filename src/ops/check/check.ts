@@ -5,7 +5,7 @@ import { failedWith, passed, refused, warned, type Finding } from '../../pipelin
 import { formatLsn } from '../../pipeline/lsn.js';
 import type { Relation } from '../../pipeline/relation.js';
 import type { Checkpoint, Sink } from '../../pipeline/sink.js';
-import { checkSink, type SinkCheck } from '../../sink/check.js';
+import { checkSink, readCheckpoint, type SinkCheck } from '../../sink/check.js';
 import { checkSource } from '../../source/check.js';
 import { connect } from '../../source/connection.js';
 import { openSource, type SourceOptions } from '../../source/source.js';
@@ -70,7 +70,7 @@ export async function checkBoth(options: CheckOptions): Promise<Finding[]> {
   });
   findings.push(...sink.findings);
   findings.push(...checkClocks(ahead, sink.clock));
-  if (sink.checkpoint !== null) findings.push(await checkContinuation(options.source, sink.checkpoint));
+  if (sink.checkpoint !== null) findings.push(await checkContinuation(options, sink.checkpoint));
   return findings;
 }
 
@@ -124,13 +124,14 @@ function checkClocks(source: SinkCheck['clock'], sink: SinkCheck['clock']): Find
 }
 
 /** What is stored must go on from this cluster and this slot without a gap. */
-async function checkContinuation(options: SourceOptions, checkpoint: Checkpoint): Promise<Finding> {
+async function checkContinuation(options: CheckOptions, stored: Checkpoint): Promise<Finding> {
   const title = 'continuation';
+  const { source: sourceOptions, client, database } = options;
   try {
-    const source = await openSource(options);
+    const source = await openSource(sourceOptions);
     try {
       const identity = await source.identify();
-      const before = checkpoint.identity;
+      const before = stored.identity;
       if (identity.systemIdentifier !== before.systemIdentifier || identity.database !== before.database) {
         return refused(
           title,
@@ -139,17 +140,19 @@ async function checkContinuation(options: SourceOptions, checkpoint: Checkpoint)
         );
       }
       const slot = await source.slot();
-      const applied = formatLsn(checkpoint.appliedLsn);
+      // Read after the slot: a service that runs meanwhile stores before it confirms.
+      const { appliedLsn } = (await readCheckpoint(client, database)) ?? stored;
+      const applied = formatLsn(appliedLsn);
       if (slot === null)
         return refused(
           title,
-          `slot "${options.slot}" is gone; applied is ${applied}`,
+          `slot "${sourceOptions.slot}" is gone; applied is ${applied}`,
           'walhouse resync --all',
         );
-      if (slot.confirmedLsn > checkpoint.appliedLsn) {
+      if (slot.confirmedLsn > appliedLsn) {
         return refused(
           title,
-          `slot "${options.slot}" stands at ${formatLsn(slot.confirmedLsn)}, ahead of what is applied, ${applied}`,
+          `slot "${sourceOptions.slot}" stands at ${formatLsn(slot.confirmedLsn)}, ahead of what is applied, ${applied}`,
           'walhouse resync --all',
         );
       }
