@@ -7,7 +7,7 @@ import { ErasePositions } from './erase-positions.js';
 import { dropLeftovers } from './leftovers.js';
 import { databasesFor } from './names.js';
 import { removeDoomed, type Doomed, type PurgedHolder } from './purge.js';
-import { findHolders, landingOf, sourceOf, type Holder } from './purge-holders.js';
+import { findHolders, landingOf, type Holder } from './purge-holders.js';
 import { Server } from './server.js';
 
 /** Rows of `table` whose `columns` hold a key of `of` go with it. */
@@ -61,7 +61,7 @@ export async function erase(options: EraseOptions): Promise<Erased> {
   const holders = new Map<string, readonly Holder[]>();
   const keys = new Map<string, EraseKeys>();
   for (const id of ids) {
-    const found = await findHolders(server, databases, sourceOf(id));
+    const found = await findHolders(server, databases, id);
     holders.set(id, found);
     keys.set(id, new EraseKeys(server, id, landingOf(found, id), below));
   }

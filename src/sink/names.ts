@@ -33,6 +33,14 @@ export function tableName(schema: string, name: string): string {
   return schema === 'public' ? name : `${schema}_${name}`;
 }
 
+/** What a table may be called there of which only `schema.name` is known: with more than one dot, it may be cut at each. */
+export function possibleNames(id: string): string[] {
+  const parts = id.split('.');
+  return parts
+    .slice(1)
+    .map((_, index) => tableName(parts.slice(0, index + 1).join('.'), parts.slice(index + 1).join('.')));
+}
+
 /** The views that a table with history has besides its own. */
 export function historyNames(name: string): { readonly at: string; readonly life: string } {
   return { at: `${name}_at`, life: `${name}_history` };

@@ -4,7 +4,7 @@ import { NEXT_PREFIX } from './mart-stage.js';
 import {
   AUDIT_PREFIX,
   NEXT_VERSIONS_PREFIX,
-  tableName,
+  possibleNames,
   VERSION,
   VERSIONS_PREFIX,
   type Databases,
@@ -36,22 +36,21 @@ interface TableRow {
 }
 
 /**
- * Finds every table that holds rows of a source table: landing, its stage, its versions, the trail of changes, the quarantine, and each table that a
+ * Finds every table that holds rows of a source table, `schema.name`: landing, its stage, its versions, the trail of changes, the quarantine, and each table that a
  * materialized view fills from one of these, whosever it is and however many stand between.
  */
-export async function findHolders(
-  server: Server,
-  databases: Databases,
-  source: { readonly schema: string; readonly name: string },
-): Promise<Holder[]> {
+export async function findHolders(server: Server, databases: Databases, id: string): Promise<Holder[]> {
   const all = await server.rows<TableRow>(
     `select database, name, engine, as_select, create_table_query as definition, toString(uuid) as uuid
        from system.tables where database in {databases:Array(String)} or engine = 'MaterializedView'`,
     'looking for what holds rows',
     { databases: [databases.views, databases.landing, databases.audit] },
   );
-  const name = tableName(source.schema, source.name);
   const { landing } = databases;
+  const names = possibleNames(id);
+  const name =
+    names.find((possible) => all.some((table) => isSame(table, { database: landing, name: possible }))) ??
+    names[0]!;
   const wanted: (TableName & { kind: HolderKind })[] = [
     { kind: 'landing', database: landing, name },
     { kind: 'stage', database: landing, name: `${NEXT_PREFIX}${name}` },
@@ -95,12 +94,6 @@ export async function findHolders(
       key: own.filter((column) => column.is_in_primary_key === 1).map((column) => column.name),
     };
   });
-}
-
-/** `schema.name`, cut at its first dot. */
-export function sourceOf(id: string): { readonly schema: string; readonly name: string } {
-  const dot = id.indexOf('.');
-  return { schema: id.slice(0, dot), name: id.slice(dot + 1) };
 }
 
 /** The landing table among them; `table_missing` where the source table was never stored. */

@@ -6,14 +6,7 @@ import { nowOf } from './clock.js';
 import { qualified, quoteName, quoteString } from './identifier.js';
 import { dropLeftovers } from './leftovers.js';
 import { databasesFor, VERSION } from './names.js';
-import {
-  findHolders,
-  hasVersions,
-  landingOf,
-  sourceOf,
-  type Holder,
-  type HolderKind,
-} from './purge-holders.js';
+import { findHolders, hasVersions, landingOf, type Holder, type HolderKind } from './purge-holders.js';
 import { countVersions, findRows, removeRows, withoutOldParts, type FoundRows } from './purge-parts.js';
 import { isPast, type Retention } from './retention.js';
 import { Server } from './server.js';
@@ -65,7 +58,7 @@ export async function purge(options: {
   const landing: Doomed[] = [];
   const others: Doomed[] = [];
   for (const [id, retention] of options.tables) {
-    const holders = await findHolders(server, databases, sourceOf(id));
+    const holders = await findHolders(server, databases, id);
     const stored = landingOf(holders, id);
     const applied = await new Checkpoints(server, databases.landing).load();
     const below = versionBound(applied?.appliedLsn ?? 0n);

@@ -471,6 +471,30 @@ describe('retention', () => {
     ).toEqual([]);
   });
 
+  it('a purge finds a table in a schema that has a dot in its name', async () => {
+    const held = relationOf('odd.schema.held', { id: 'int4 not null', d: 'timestamptz' });
+    const relation = { ...held, schema: 'odd.schema', name: 'held' };
+    const keep: Keep = { count: 2, unit: 'year' };
+    const sink = await opened(relation, keep, []);
+    await fixture.query(`system stop ttl merges ${fixture.landing}.\`odd.schema_held\``);
+    await apply(sink, {
+      commitLsn: 0x4000n,
+      changes: [OLD, FRESH].map((d, id) => ({ op: 'insert', relation, row: { id: `${id}`, d } })),
+    });
+    const { holders } = await purge({
+      client: fixture.client,
+      database: fixture.database,
+      tables: new Map([[relation.id, { column: 'd', keep }]]),
+    });
+    expect(holders).toContainEqual(
+      expect.objectContaining({
+        name: `${fixture.landing}.odd.schema_held`,
+        before: expect.objectContaining({ versions: 1 }) as unknown,
+        after: expect.objectContaining({ versions: 0 }) as unknown,
+      }),
+    );
+  });
+
   it('needs replica identity FULL and a date', async () => {
     const columns = { id: 'int4 not null', d: 'timestamptz', v: 'text' };
     const tables = (column: string): Map<string, never> =>

@@ -4,7 +4,7 @@ import { WalhouseError } from '../../pipeline/errors.js';
 import { lsnFrom, type Lsn } from '../../pipeline/lsn.js';
 import type { Relation } from '../../pipeline/relation.js';
 import type { Masker } from '../../sink/mask.js';
-import { tableName } from '../../sink/names.js';
+import { possibleNames, tableName } from '../../sink/names.js';
 import { connect, destroy, parseTarget } from '../../source/connection.js';
 import { readSelected, type Selections } from '../../source/selection.js';
 import { sourceError } from '../../source/source-error.js';
@@ -60,13 +60,19 @@ export async function verify(options: VerifyOptions): Promise<Verified> {
   const startedAt = performance.now();
   const tables: VerifiedTable[] = [];
   const sources = new Map<string, MartSource>(
-    [...options.tables].map(([id, { retention }]) => [landingName(id), { id, retention }]),
+    [...options.tables].flatMap(([id, { retention }]) =>
+      possibleNames(id).map((name): [string, MartSource] => [name, { id, retention }]),
+    ),
   );
   for (const id of options.only) {
     const { relation, verified } = await verifyOne(id, options);
     tables.push(verified);
     if (relation !== null)
-      sources.set(landingName(id), { id, relation, retention: options.tables.get(id)?.retention });
+      sources.set(tableName(relation.schema, relation.name), {
+        id,
+        relation,
+        retention: options.tables.get(id)?.retention,
+      });
   }
   const wal = new EndOfWal(options.sourceUrl);
   const marts = await verifyMarts({
@@ -98,11 +104,6 @@ export function verifiedOf(
     seconds: Math.round(seconds * 100) / 100,
   };
   return { report, tables, marts };
-}
-
-function landingName(id: string): string {
-  const dot = id.indexOf('.');
-  return tableName(id.slice(0, dot), id.slice(dot + 1));
 }
 
 /** The end of the source's WAL, over one connection that is opened when it is first asked for. */
