@@ -10,7 +10,7 @@ function startDemo(...args: string[]) {
     cwd: ROOT,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  const run = { child, output: '', ended: once(child, 'exit') as Promise<[number | null, string | null]> };
+  const run = { child, output: '', ended: once(child, 'close') as Promise<[number | null, string | null]> };
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => (run.output += text));
   }

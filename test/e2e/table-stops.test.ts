@@ -449,7 +449,7 @@ describe.each(decoders)('with %s, a few tables', (decoder) => {
     await walhouse.start();
     await scenario.expectEqual(...ids.filter((id) => id !== 'public.renamed'));
     expect((await stopped(scenario, 'public.renamed')).error!.fix).toContain('replica identity default');
-    expect(walhouse.output.slice(from)).toContain('table_no_identity');
+    await expect.poll(() => walhouse.output.slice(from)).toContain('table_no_identity');
     await scenario.sql('alter table renamed replica identity default');
     await scenario.expectEqual('public.renamed');
   });

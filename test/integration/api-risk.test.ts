@@ -518,7 +518,8 @@ describe('without a true answer', () => {
       status: 503,
       kind: 'sink_timeout',
     });
-    expect(performance.now() - startedMs).toBeLessThan(3000);
+    // To its end it would take minutes.
+    expect(performance.now() - startedMs).toBeLessThan(30_000);
   });
 
   test('a caller that goes away ends its query in ClickHouse', async () => {

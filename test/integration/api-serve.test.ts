@@ -213,7 +213,7 @@ describe('closing', () => {
     await exchange(port, 'GET /healthz HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n');
     const startedMs = performance.now();
     await close();
-    expect(performance.now() - startedMs).toBeLessThan(2000);
+    expect(performance.now() - startedMs).toBeLessThan(10_000);
     await ended;
   });
 
@@ -274,7 +274,8 @@ describe('a ClickHouse that accepts and never answers', () => {
     const answers = await Promise.all(
       Array.from({ length: 20 }, (_, id) => fetch(`${url}/v1/merchants/${id}/risk`)),
     );
-    expect(performance.now() - startedMs).toBeLessThan(2000);
+    // One after the other they would take longer.
+    expect(performance.now() - startedMs).toBeLessThan(20 * 300);
     for (const answer of answers) {
       expect(answer.headers.get('retry-after')).not.toBeNull();
       expect(await problemOf(answer)).toMatchObject({ status: 503, kind: 'sink_timeout' });
