@@ -2,6 +2,7 @@ import { execFile } from 'node:child_process';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { freePort } from '../../src/dev/servers/ports.js';
 import { loadOf } from '../../src/ops/verify/load.js';
 import type { TableReport, VerifyReport } from '../../src/ops/verify/report.js';
 import { verifyTable } from '../../src/ops/verify/verify-table.js';
@@ -357,6 +358,34 @@ describe('walhouse verify', () => {
     expect((await verify('--max-load', '0')).code).toBe(2);
     expect((await verify('--max-load', 'much')).code).toBe(2);
     expect((await verify('--config', '/does/not/exist.yaml')).code).toBe(2);
+  });
+
+  it('asks ClickHouse how a table stands where the service cannot be reached', async () => {
+    const { configPath } = scenario.walhouse;
+    const elsewhere = `${configPath}.elsewhere.json`;
+    writeFileSync(
+      elsewhere,
+      readFileSync(configPath, 'utf8').replace(
+        /"listen":"[^"]+"/,
+        `"listen":"127.0.0.1:${await freePort()}"`,
+      ),
+    );
+    const seen = async (): Promise<unknown> => {
+      const { stdout } = await verifyWith(elsewhere, 'public.events', '--json');
+      const { verdict, error } = (JSON.parse(stdout) as VerifyReport).tables[0]!;
+      return { verdict, what: error?.what ?? null };
+    };
+    const say = (state: string): Promise<unknown> =>
+      clickhouse(
+        `insert into ${landing('_walhouse_tables')} select * replace('${state}' as state, saved_at + interval 1 microsecond as saved_at)
+           from ${landing('_walhouse_tables')} final where id = 'public.events'`,
+      );
+    await scenario.sql(`insert into events values (150, current_date, 'new')`);
+    expect(await seen()).toEqual({ verdict: 'equal', what: null });
+    await say('snapshotting');
+    expect(await seen()).toEqual({ verdict: 'not_compared', what: 'public.events is snapshotting.' });
+    await say('streaming');
+    expect(await seen()).toEqual({ verdict: 'equal', what: null });
   });
 
   it('says that it could not compare when ClickHouse is behind and nobody brings it on', async () => {

@@ -9,7 +9,7 @@ import { erase as eraseRows, tablesOf, type Follow, type FoundKeys } from '../..
 import { isProven } from '../../sink/purge.js';
 import { readRelations } from '../../source/catalog.js';
 import { connect, destroy } from '../../source/connection.js';
-import type { StatusDocument } from '../status.js';
+import type { TablesStanding } from '../verify/applied.js';
 import { reportedTables, type ErasureReport } from './report.js';
 import { canonicalKey, castsOf, countRows } from './source-rows.js';
 
@@ -34,7 +34,7 @@ export interface EraseCommand {
   readonly althoughInSource: boolean;
   readonly version: string;
   /** Waits until a position is applied; null where only the checkpoint could be asked. */
-  readonly applied: (position: Lsn) => Promise<StatusDocument | null>;
+  readonly applied: (position: Lsn) => Promise<TablesStanding>;
 }
 
 /**
@@ -166,9 +166,9 @@ async function waitUntilWhole(
   const deadline = performance.now() + WHOLE_MS;
   for (;;) {
     const status = await applied(position);
-    const other = ids.find((id) => status !== null && status.tables[id]?.state !== 'streaming');
+    const other = ids.find((id) => status.tables[id]?.state !== 'streaming');
     if (other === undefined) return;
-    const state = status?.tables[other]?.state ?? 'not followed';
+    const state = status.tables[other]?.state ?? 'not followed';
     if (state === 'stopped' || state === 'not followed' || performance.now() > deadline) {
       throw new WalhouseError('erase_refused', {
         what: `${other} is ${state}.`,

@@ -4,7 +4,6 @@ import { WalhouseError } from '../../pipeline/errors.js';
 import { formatLsn, type Lsn } from '../../pipeline/lsn.js';
 import { qualified } from '../../sink/identifier.js';
 import { databasesFor } from '../../sink/names.js';
-import type { StatusDocument } from '../status.js';
 import { callService, keyRefused, type ServiceAddress } from './service.js';
 import { askClickHouse } from './sides.js';
 
@@ -23,20 +22,30 @@ export interface AppliedOptions extends ServiceAddress {
   readonly checkpointMs?: number;
 }
 
+/** How tables stand, by id; as in the service's status. */
+export interface TablesStanding {
+  readonly tables: Readonly<
+    Record<
+      string,
+      {
+        readonly state: string;
+        readonly error: { readonly what: string; readonly fix: string } | null;
+      }
+    >
+  >;
+}
+
 /**
- * Waits until ClickHouse holds every transaction before `position`, and says how its tables stand (null where only the checkpoint could be
- * asked). Throws a typed error when that is not so in time.
+ * Waits until ClickHouse holds every transaction before `position`, and says how its tables stand: by the service's word, or by what it has
+ * stored where it does not answer. Throws a typed error when that is not so in time.
  */
-export async function waitUntilApplied(
-  options: AppliedOptions,
-  position: Lsn,
-): Promise<StatusDocument | null> {
+export async function waitUntilApplied(options: AppliedOptions, position: Lsn): Promise<TablesStanding> {
   const deadline = performance.now() + (options.serviceMs ?? SERVICE_MS);
   let last = '';
   while (performance.now() < deadline) {
     const response = await ask(options, position);
     if (response === null) return waitForCheckpoint(options, position);
-    if (response.ok) return (await response.json()) as StatusDocument;
+    if (response.ok) return (await response.json()) as TablesStanding;
     if (response.status === 401 || response.status === 403)
       throw keyRefused(options, response.status, 'ops:read');
     last = ((await response.json().catch(() => ({}))) as { detail?: string }).detail ?? '';
@@ -50,17 +59,18 @@ function ask(address: ServiceAddress, position: Lsn): Promise<Response | null> {
   return callService(address, `/v1/replication?${query.toString()}`, { timeoutMs: 2 * ASK_MS });
 }
 
-async function waitForCheckpoint(options: AppliedOptions, position: Lsn): Promise<null> {
-  const table = qualified(databasesFor(options.database).landing, '_walhouse_checkpoint');
+async function waitForCheckpoint(options: AppliedOptions, position: Lsn): Promise<TablesStanding> {
+  const { landing } = databasesFor(options.database);
   const deadline = performance.now() + (options.checkpointMs ?? CHECKPOINT_MS);
   for (;;) {
-    const [row] = await askClickHouse<{ lsn: string }>(
+    const [row] = await askClickHouse<{ lsn: string; exact: string[] }>(
       options.clickhouse,
-      `select toString(argMax(applied_lsn, (epoch, save))) as lsn from ${table} where slot = {slot:String}`,
+      `select toString(argMax(applied_lsn, (epoch, save))) as lsn, argMax(exact, (epoch, save)) as exact
+         from ${qualified(landing, '_walhouse_checkpoint')} where slot = {slot:String}`,
       { slot: options.slot },
     );
     const applied = BigInt(row?.lsn ?? '0');
-    if (applied >= position) return null;
+    if (applied >= position) return storedStanding(options, row!.exact);
     if (performance.now() > deadline) {
       throw behind(
         position,
@@ -70,6 +80,23 @@ async function waitForCheckpoint(options: AppliedOptions, position: Lsn): Promis
     }
     await sleep(LOOK_MS);
   }
+}
+
+/** A table that streams but is not as the source was at the checkpoint has rows of a copy that was taken later. */
+async function storedStanding(
+  { clickhouse, database }: AppliedOptions,
+  exact: readonly string[],
+): Promise<TablesStanding> {
+  const rows = await askClickHouse<{ id: string; state: string }>(
+    clickhouse,
+    `select id, state from ${qualified(databasesFor(database).landing, '_walhouse_tables')} final`,
+    {},
+  );
+  const standing = rows.map(({ id, state }): [string, { state: string; error: null }] => [
+    id,
+    { state: state === 'streaming' && !exact.includes(id) ? 'resyncing' : state, error: null },
+  ]);
+  return { tables: Object.fromEntries(standing) };
 }
 
 function behind(position: Lsn, what: string, fix: string): WalhouseError {

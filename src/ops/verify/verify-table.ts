@@ -6,7 +6,7 @@ import { versionBound } from '../../pipeline/version.js';
 import { qualified } from '../../sink/identifier.js';
 import type { MaskedColumns, Masker } from '../../sink/mask.js';
 import { databasesFor } from '../../sink/names.js';
-import type { StatusDocument } from '../status.js';
+import type { TablesStanding } from './applied.js';
 import type { ComparedRetention } from '../compare/retention-cut.js';
 import { Buckets, bucketCount } from './buckets.js';
 import { comparedTable, type ComparedTable } from './compared-table.js';
@@ -50,7 +50,7 @@ export interface VerifyTableOptions {
   readonly masked?: MaskedColumns | undefined;
   readonly load: Load;
   /** Resolves once ClickHouse holds everything before a position. */
-  readonly applied: (position: Lsn) => Promise<StatusDocument | null>;
+  readonly applied: (position: Lsn) => Promise<TablesStanding>;
   readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
   /** Gives it up: the source's connections are closed at once. */
   readonly signal?: AbortSignal | undefined;
@@ -365,8 +365,8 @@ export function seconds(ms: number): number {
 }
 
 /** Refuses to compare a table that the service is not done with. */
-export function refuseIncomplete(id: string, status: StatusDocument | null): void {
-  const table = status?.tables[id];
+export function refuseIncomplete(id: string, status: TablesStanding): void {
+  const table = status.tables[id];
   if (table === undefined || table.state === 'streaming') return;
   throw new WalhouseError('sink_rejected', {
     what: `${id} is ${table.state}${table.error === null ? '' : ` (${table.error.what})`}.`,

@@ -9,7 +9,7 @@ import { connect, destroy, parseTarget } from '../../source/connection.js';
 import { readSelected, type Selections } from '../../source/selection.js';
 import { sourceError } from '../../source/source-error.js';
 import type { ComparedRetention } from '../compare/retention-cut.js';
-import type { StatusDocument } from '../status.js';
+import type { TablesStanding } from './applied.js';
 import type { Load } from './load.js';
 import type { TableReport, VerifyReport } from './report.js';
 import { type MartSource, type VerifiedMart, verifyMarts } from './verify-marts.js';
@@ -40,7 +40,7 @@ export interface VerifyOptions {
   readonly only: readonly string[];
   readonly load: Load;
   /** Resolves once ClickHouse holds everything before a position. */
-  readonly applied: (position: Lsn) => Promise<StatusDocument | null>;
+  readonly applied: (position: Lsn) => Promise<TablesStanding>;
   readonly onProgress?: ((progress: VerifyProgress) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
