@@ -141,6 +141,17 @@ export class Ownership {
     await this.#server.define(`alter table ${table} ${fence(this.#epoch, [])}`, doing);
   }
 
+  /**
+   * Makes a table under a name that nobody else knows, and gives it its own when it is fenced: an insert of an earlier owner, who may
+   * have one of that name in mind, never finds it unfenced. `define` gives the statement that makes it under another name.
+   */
+  async make(table: string, define: (name: string) => string, doing: string): Promise<void> {
+    const made = qualified(this.#databases.landing, `${GONE_PREFIX}${randomUUID()}`);
+    await this.#server.define(define(made), doing);
+    await this.fence(made, doing);
+    await this.rename(made, table, doing);
+  }
+
   /** Alters a table that is fenced: `add column a Int8, drop column b`. */
   async alter(
     table: string,

@@ -211,7 +211,7 @@ class ClickHouseSink implements Sink {
       ownership: this.#ownership,
       databases: this.#databases,
     });
-    await stage.create(this.#server, this.#ownership, this.#databases);
+    await stage.create(this.#ownership, this.#databases);
     if (plan.history) await this.#server.define(auditTable(plan), `preparing ${plan.id} for its snapshot`);
     this.#copies.staged.set(plan.id, { stage, marts: await this.#marts.openStages(plan) });
   }

@@ -48,15 +48,21 @@ export class Stage {
     this.live = live;
   }
 
-  async create(server: Server, ownership: Ownership, { landing }: Databases): Promise<void> {
+  async create(ownership: Ownership, { landing }: Databases): Promise<void> {
     const doing = `preparing a new copy of ${this.plan.id}`;
     await ownership.drop(landing, nextName(this.plan), doing);
-    await server.define(landingTable(this.staged), doing);
-    await ownership.fence(this.staged.landing, doing);
+    await ownership.make(
+      this.staged.landing,
+      (name) => landingTable({ ...this.staged, landing: name }),
+      doing,
+    );
     if (!this.plan.history || this.live) return;
     await ownership.drop(landing, nextVersionsName(this.plan), doing);
-    await server.define(versionsTable(this.staged), doing);
-    await ownership.fence(this.staged.versions, doing);
+    await ownership.make(
+      this.staged.versions,
+      (name) => versionsTable({ ...this.staged, versions: name }),
+      doing,
+    );
   }
 
   /** Completes the history of the new copy: what was, and that rows which the snapshot has not are gone. */
