@@ -4,7 +4,6 @@ import type { Lsn } from '../pipeline/lsn.js';
 import { versionBound } from '../pipeline/version.js';
 import { dropLeftKeys, EraseKeys, type Link } from './erase-keys.js';
 import { ErasePositions } from './erase-positions.js';
-import { dropLeftovers } from './leftovers.js';
 import { databasesFor } from './names.js';
 import { removeDoomed, type Doomed, type PurgedHolder } from './purge.js';
 import { findHolders, landingOf, type Holder } from './purge-holders.js';
@@ -104,10 +103,7 @@ export async function erase(options: EraseOptions): Promise<Erased> {
     );
     const rows: Record<string, { erased: number; kept: number }> = {};
     for (const each of found) rows[each.id] = await each.counts();
-    const removed = await removeDoomed(server, doomed);
-    // Afterwards: a table may have been replaced meanwhile.
-    await dropLeftovers(server, databases.landing);
-    return { holders: removed, rows };
+    return { holders: await removeDoomed(server, databases, doomed), rows };
   } finally {
     for (const each of keys.values()) await each.drop();
   }

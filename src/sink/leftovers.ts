@@ -3,8 +3,10 @@ import type { Log } from '../pipeline/log.js';
 import { qualified } from './identifier.js';
 import type { Server } from './server.js';
 
-/** Names of what was replaced begin so, in the landing database. */
+/** Names of what was replaced begin so, in the landing database, and of what is yet to get its name. */
 export const GONE_PREFIX = '_walhouse_gone_';
+/** Tables that are being made, and hold no rows. */
+export const MADE_PREFIX = `${GONE_PREFIX}made_`;
 /** How often what was replaced is looked at: the more seldom, the older the youngest of it. */
 const LOOK_MS = 1_000;
 const LOOK_MS_MAX = 5_000;
@@ -112,10 +114,12 @@ export class Leftovers {
  */
 export async function dropLeftovers(server: Server, landingDatabase: string): Promise<void> {
   const left = await server.rows<{ name: string }>(
-    `select name from system.tables where database = {database:String} and startsWith(name, {prefix:String})
+    `select name from system.tables
+      where database = {database:String} and startsWith(name, {gone:String}) and not startsWith(name, {made:String})
+        and (engine like '%MergeTree' or engine = 'MaterializedView')
       order by engine != 'MaterializedView'`,
     'looking for what was replaced',
-    { database: landingDatabase, prefix: GONE_PREFIX },
+    { database: landingDatabase, gone: GONE_PREFIX, made: MADE_PREFIX },
   );
   for (const { name } of left) await drop(server, landingDatabase, name);
 }

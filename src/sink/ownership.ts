@@ -8,7 +8,7 @@ import type { StoredOwner } from '../pipeline/sink.js';
 import { READ_MS } from './checkpoint.js';
 import { DURABLE } from './durability.js';
 import { qualified, quoteName, quoteString } from './identifier.js';
-import { GONE_PREFIX, Leftovers } from './leftovers.js';
+import { GONE_PREFIX, Leftovers, MADE_PREFIX } from './leftovers.js';
 import type { Databases } from './names.js';
 import type { Server } from './server.js';
 
@@ -146,7 +146,7 @@ export class Ownership {
    * have one of that name in mind, never finds it unfenced. `define` gives the statement that makes it under another name.
    */
   async make(table: string, define: (name: string) => string, doing: string): Promise<void> {
-    const made = qualified(this.#databases.landing, `${GONE_PREFIX}${randomUUID()}`);
+    const made = qualified(this.#databases.landing, `${MADE_PREFIX}${randomUUID()}`);
     await this.#server.define(define(made), doing);
     await this.fence(made, doing);
     await this.rename(made, table, doing);

@@ -5,7 +5,7 @@ import { Checkpoints } from './checkpoint.js';
 import { nowOf } from './clock.js';
 import { qualified, quoteName, quoteString } from './identifier.js';
 import { dropLeftovers } from './leftovers.js';
-import { databasesFor, VERSION } from './names.js';
+import { databasesFor, VERSION, type Databases } from './names.js';
 import { findHolders, hasVersions, landingOf, type Holder, type HolderKind } from './purge-holders.js';
 import { countVersions, findRows, removeRows, withoutOldParts, type FoundRows } from './purge-parts.js';
 import { isPast, type Retention } from './retention.js';
@@ -68,14 +68,15 @@ export async function purge(options: {
     }
   }
   // Marts without dates are told by what is left in landing.
-  const holders = await removeDoomed(server, [...landing, ...others]);
-  // Afterwards: a table may have been replaced meanwhile.
-  await dropLeftovers(server, databases.landing);
-  return { moment, holders };
+  return { moment, holders: await removeDoomed(server, databases, [...landing, ...others]) };
 }
 
 /** Removes what is doomed, in this order, until all parts are free of it. */
-export async function removeDoomed(server: Server, doomed: readonly Doomed[]): Promise<PurgedHolder[]> {
+export async function removeDoomed(
+  server: Server,
+  databases: Databases,
+  doomed: readonly Doomed[],
+): Promise<PurgedHolder[]> {
   const conditionOf = ({ condition }: Doomed): string => condition ?? 'false';
   const before = new Map<Doomed, FoundRows>();
   for (const each of doomed) before.set(each, await findRows(server, each.holder, conditionOf(each)));
@@ -108,6 +109,8 @@ export async function removeDoomed(server: Server, doomed: readonly Doomed[]): P
       unproven,
     });
   }
+  // Last: a table may have been replaced meanwhile, and its former copy has the rows.
+  await dropLeftovers(server, databases.landing);
   return removed;
 }
 

@@ -33,7 +33,7 @@ export interface EraseCommand {
   /** Erases here what the source still has. */
   readonly althoughInSource: boolean;
   readonly version: string;
-  /** Waits until a position is applied; null where only the checkpoint could be asked. */
+  /** Waits until a position is applied, and says how the tables stand. */
   readonly applied: (position: Lsn) => Promise<TablesStanding>;
 }
 
