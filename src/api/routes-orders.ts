@@ -166,7 +166,7 @@ function addRepairRoute(app: OpenAPIHono<ApiEnv>, { guard, control }: OrderRoute
         description: 'The rows are stored.',
         content: { 'application/json': { schema: RepairedRows } },
       },
-      ...problems(400, 401, 403, 404, 413, 415, 429, 503),
+      ...problems(400, 401, 403, 404, 409, 413, 415, 429, 503),
     },
   });
   app.openapi(repair, async (context) => {

@@ -38,6 +38,12 @@ const TIMEOUT: Meaning = {
   what: 'did not finish in time',
   fix: 'none needed if it passes; otherwise look at system.processes for what keeps ClickHouse busy',
 };
+/** By the constraints of our tables, see `Ownership`. */
+const LATE: Meaning = {
+  kind: 'sink_timeout',
+  what: 'turned away what came later than it was meant to',
+  fix: 'none needed, Walhouse tries again; otherwise look for constraints on its tables that are not its own',
+};
 const UNREACHABLE: Meaning = {
   kind: 'sink_unreachable',
   what: 'cannot be reached',
@@ -79,6 +85,7 @@ const BY_TYPE: Readonly<Record<string, Meaning>> = {
   SOCKET_TIMEOUT: TIMEOUT,
   DEADLOCK_AVOIDED: TIMEOUT,
   UNFINISHED: TIMEOUT,
+  VIOLATED_CONSTRAINT: LATE,
   TABLE_IS_READ_ONLY: READ_ONLY,
   TABLE_IS_PERMANENTLY_READ_ONLY: READ_ONLY,
   READONLY: READ_ONLY,
@@ -128,6 +135,13 @@ export function sinkFailure(
   // A mistake of our own would not pass by itself.
   const passes = isKnown && (name === 'Error' || name === 'SyntaxError');
   return make(passes ? CUT_OFF : NO_ANSWER, doing, code || name);
+}
+
+/** Whether ClickHouse refused what may be another process's to do by now. */
+export function mayBeTakenOver(cause: unknown, failure: WalhouseError): boolean {
+  return (
+    failure.policy === 'stop' || (cause instanceof ClickHouseError && cause.type === 'VIOLATED_CONSTRAINT')
+  );
 }
 
 /** Types whose message says which object is wrong, and cannot hold a value of a row. */

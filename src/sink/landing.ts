@@ -13,7 +13,7 @@ export const AS_OWNER = 'sql security definer';
  * The retention column stands in the sort key after the source key, so that every chain of versions has one date and expires as
  * one.
  */
-export function landingTable(plan: TablePlan): string {
+export function landingTable(plan: TablePlan, constraints: readonly string[] = []): string {
   const { relation } = plan;
   const definitions = plan.columns.map(
     ({ name, stored }, index) =>
@@ -24,6 +24,7 @@ export function landingTable(plan: TablePlan): string {
     `${IS_DELETED} UInt8 comment '1: this row hides every older version under its sort key'`,
     `${COMMITTED_AT} DateTime64(6, 'UTC') comment 'When Postgres committed the change'`,
     `${SYNCED_AT} DateTime64(6, 'UTC') default now64(6, 'UTC') comment 'When ClickHouse stored the row'`,
+    ...constraints,
   );
   return [
     `create table ${plan.landing} (`,

@@ -6,6 +6,7 @@ import { failpoint } from '../pipeline/failpoint.js';
 import type { Log } from '../pipeline/log.js';
 import type { StoredOwner } from '../pipeline/sink.js';
 import { READ_MS } from './checkpoint.js';
+import { nowOf } from './clock.js';
 import { DURABLE } from './durability.js';
 import { qualified, quoteName, quoteString } from './identifier.js';
 import { GONE_PREFIX, Leftovers, MADE_PREFIX } from './leftovers.js';
@@ -15,10 +16,14 @@ import type { Server } from './server.js';
 /** The constraint that turns late inserts away, followed by its epoch; on every table that Walhouse inserts into. */
 const FENCE_PREFIX = 'walhouse_owner_';
 const FENCES = /\bCONSTRAINT `?(walhouse_owner_\d+)`?/gi;
+/** The constraint that a table keeps for as long as it is there: nothing enters it that was sent before it was made. */
+const MADE = 'walhouse_made';
 const GUARD_PREFIX = '_walhouse_guard_';
 /** Processes that claim at the same moment may get the same epoch, which is then nobody's, and claim again. */
 const CLAIMS_MAX = 5;
 const CLAIM_AGAIN_MS = 50;
+/** A claim that arrives later than this counts for nothing: who sent it may have gone, and would still be taken for the owner. */
+const CLAIM_S = 10;
 /** How many tables are fenced at once. */
 const FENCES_AT_ONCE = 4;
 /** How long statements of an earlier owner may take to notice that they are cancelled. */
@@ -28,10 +33,13 @@ const ENDING_LOOK_MS = 10;
 const ENDED_AFTER_MS = 300;
 
 /**
- * Who may write. Each process that begins to write claims the next epoch; from then on whatever an earlier one still sends, however late
- * it arrives, changes nothing. ClickHouse itself decides that, since a process cannot know that it was asleep:
+ * Who may write. Whoever begins to write claims the next epoch, a process that begins anew as well; from then on whatever was sent in an
+ * earlier one, however late it arrives, changes nothing. ClickHouse itself decides that, since a process cannot know that it was asleep, nor
+ * what becomes of a request whose answer it has given up on:
  *
  * - A statement's query id names its epoch, and a constraint on every table refuses inserts of lower ones.
+ * - It also says how many tables had been made in that epoch. A table refuses what was sent before it was made, since that was meant for
+ *   another one of its name, and what has become of its rows since may not be in this one.
  * - What gives a table or view another name names a pair of guard tables first, in the same statement. They exist for one epoch
  *   only, so it fails as a whole once another has begun. Tables that others may have are renamed away so before they are dropped.
  * - What alters a table names the constraint in the same statement, which has the epoch in its name.
@@ -50,8 +58,9 @@ export class Ownership {
   readonly #leftovers: Leftovers;
   /** Kept until there is another; 0, below every claim, before the first. */
   #epoch = 0;
-  #isFenced = false;
-  /** As they were made in this epoch, by name. */
+  /** How many tables were made so far. */
+  #made = 0;
+  /** As they were made since another process has written, by name. */
   readonly #views = new Map<string, string>();
 
   /**
@@ -94,10 +103,10 @@ export class Ownership {
 
   /** An id for a statement that writes. */
   queryId(): string {
-    return `walhouse-${this.#epoch}-${this.#databases.views}-${randomUUID()}`;
+    return `walhouse-${this.#epoch}-${this.#made}-${this.#databases.views}-${randomUUID()}`;
   }
 
-  /** Becomes the owner, unless it still is. Throws `sink_taken_over` when other processes claim again and again at the same moment. */
+  /** Becomes the owner, in an epoch of its own. Throws `sink_taken_over` when other processes claim again and again at the same moment. */
   async claim(): Promise<void> {
     await this.#asking.define(
       `create table if not exists ${this.#table} (
@@ -111,29 +120,19 @@ export class Ownership {
       comment 'Which processes have written here, one after the other'`,
       'creating the table of owners',
     );
-    if (this.#isFenced && !(await this.lost())) return;
-    this.#isFenced = false;
-    this.#views.clear();
+    if (await this.#lost()) this.#views.clear();
     const epoch = await this.#next();
     await this.#fenceOff(epoch);
     // Somebody who claimed after us may have been quicker.
-    if (await this.lost()) throw takenOver(null);
+    if (await this.#lost()) throw takenOver(null);
     this.#epoch = epoch;
-    this.#isFenced = true;
     this.#log.info({ epoch }, 'this instance writes from now on');
-  }
-
-  /** Whether another process has claimed since. */
-  async lost(): Promise<boolean> {
-    const newest = await this.#newest();
-    return newest.length !== 1 || newest[0]!.token !== this.#token;
   }
 
   /** The error for a statement that was turned away because another process writes now; null where that is not the reason. */
   async takenOver(): Promise<WalhouseError | null> {
     const newest = await this.#newest();
-    if (newest.length === 1 && newest[0]!.token === this.#token) return null;
-    return takenOver(newest[0]?.instance ?? null);
+    return this.#isUs(newest) ? null : takenOver(newest[0]?.instance ?? null);
   }
 
   /** Turns late inserts into a table away that this owner has just made and the next may make again. */
@@ -142,13 +141,18 @@ export class Ownership {
   }
 
   /**
-   * Makes a table under a name that nobody else knows, and gives it its own when it is fenced: an insert of an earlier owner, who may
-   * have one of that name in mind, never finds it unfenced. `define` gives the statement that makes it under another name.
+   * Makes a table that takes nothing which was sent before, for one of the same name. `define` gives the statement that makes it under
+   * another name and with these constraints. Nobody else knows that name, and only the owner can give it the other.
    */
-  async make(table: string, define: (name: string) => string, doing: string): Promise<void> {
+  async make(
+    table: string,
+    define: (name: string, constraints: readonly string[]) => string,
+    doing: string,
+  ): Promise<void> {
+    this.#made += 1;
+    const constraints = [ownersFence(this.#epoch), madeFence(this.#epoch, this.#made)];
     const made = qualified(this.#databases.landing, `${MADE_PREFIX}${randomUUID()}`);
-    await this.#server.define(define(made), doing);
-    await this.fence(made, doing);
+    await this.#server.define(define(made, constraints), doing);
     await this.rename(made, table, doing);
   }
 
@@ -202,6 +206,8 @@ export class Ownership {
     const view = qualified(database, name);
     const statement = define('');
     if (this.#views.get(view) === statement && (await this.exists(database, name))) return;
+    // Until it is known that this one is there.
+    this.#views.delete(view);
     const gone = `${GONE_PREFIX}${randomUUID()}`;
     const made = qualified(this.#databases.landing, gone);
     await this.#server.define(define(made), doing);
@@ -226,15 +232,26 @@ export class Ownership {
   async #next(): Promise<number> {
     for (let claims = 0; claims < CLAIMS_MAX; claims += 1) {
       if (claims > 0) await sleep(Math.random() * CLAIM_AGAIN_MS);
+      const now = quoteString(await nowOf(this.#asking));
       await this.#asking.define(
         `insert into ${this.#table} (epoch, token, instance)
-         select max(epoch) + 1, ${quoteString(this.#token)}, ${quoteString(this.#instance)} from ${this.#table}`,
+         select max(epoch) + 1, ${quoteString(this.#token)}, ${quoteString(this.#instance)} from ${this.#table}
+         having now64(6, 'UTC') < toDateTime64(${now}, 6, 'UTC') + interval ${CLAIM_S} second`,
         'claiming the tables',
       );
       const newest = await this.#newest();
-      if (newest.length === 1 && newest[0]!.token === this.#token) return Number(newest[0]!.epoch);
+      if (this.#isUs(newest)) return Number(newest[0]!.epoch);
     }
     throw takenOver(null);
+  }
+
+  /** Whether another process has claimed since, or nobody ever has. */
+  async #lost(): Promise<boolean> {
+    return !this.#isUs(await this.#newest());
+  }
+
+  #isUs(newest: readonly { readonly token: string }[]): boolean {
+    return newest.length === 1 && newest[0]!.token === this.#token;
   }
 
   /** The newest claim; several where processes claimed at the same moment. */
@@ -303,7 +320,7 @@ export class Ownership {
    * cancelled and stores nothing.
    */
   async #cancelEarlier(epoch: number): Promise<void> {
-    const earlier = `match(query_id, ${quoteString(`^walhouse-[0-9]+-${this.#databases.views}-`)})
+    const earlier = `match(query_id, ${quoteString(`^walhouse-[0-9]+-[0-9]+-${this.#databases.views}-`)})
       and toUInt64OrZero(splitByChar('-', query_id)[2]) < ${epoch}`;
     const doing = 'cancelling what an earlier instance had begun';
     const deadline = Date.now() + ENDING_MS;
@@ -353,9 +370,21 @@ export function isNotThere(error: unknown): boolean {
  */
 function fence(epoch: number, earlier: readonly string[], mayBeGone = true): string {
   const drops = earlier.map((name) => `drop constraint ${mayBeGone ? 'if exists ' : ''}${quoteName(name)}`);
-  const add = `add constraint ${quoteName(`${FENCE_PREFIX}${epoch}`)} check not startsWith(queryID(), 'walhouse-')
-    or toUInt64OrZero(splitByChar('-', queryID())[2]) >= ${epoch}`;
-  return [...drops, add].join(', ');
+  return [...drops, `add ${ownersFence(epoch)}`].join(', ');
+}
+
+function ownersFence(epoch: number): string {
+  return `constraint ${quoteName(`${FENCE_PREFIX}${epoch}`)} check not startsWith(queryID(), 'walhouse-') or ${partOfId(2)} >= ${epoch}`;
+}
+
+/** `made`: how many tables there were, with this one. */
+function madeFence(epoch: number, made: number): string {
+  return `constraint ${MADE} check not startsWith(queryID(), 'walhouse-') or (${partOfId(2)}, ${partOfId(3)}) >= (${epoch}, ${made})`;
+}
+
+/** A number from a statement's own id. */
+function partOfId(place: number): string {
+  return `toUInt64OrZero(splitByChar('-', queryID())[${place}])`;
 }
 
 function takenOver(instance: string | null): WalhouseError {

@@ -3,7 +3,7 @@ import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
 import { asWalhouseError, WalhouseError } from '../pipeline/errors.js';
 import type { Span } from '../pipeline/tracer.js';
 import { LONGEST_MS, PINNED_SETTINGS } from './client.js';
-import { sinkFailure } from './failure.js';
+import { mayBeTakenOver, sinkFailure } from './failure.js';
 import { inTrace } from './in-trace.js';
 import type { RowBuffer } from './row-buffer.js';
 
@@ -215,8 +215,7 @@ export class Server {
       if (this.#closed) throw closed(doing);
       const cause = late ? new Error('timeout') : error;
       const failure = sinkFailure(cause, doing, rowsInvolved, this.#isKnown);
-      // What is refused for good may be refused because another process writes now.
-      throw (failure.policy === 'stop' && (await this.#takenOver())) || failure;
+      throw (mayBeTakenOver(cause, failure) && (await this.#takenOver())) || failure;
     } finally {
       clearTimeout(timer);
       this.#running.delete(controller);

@@ -53,14 +53,14 @@ export class Stage {
     await ownership.drop(landing, nextName(this.plan), doing);
     await ownership.make(
       this.staged.landing,
-      (name) => landingTable({ ...this.staged, landing: name }),
+      (name, constraints) => landingTable({ ...this.staged, landing: name }, constraints),
       doing,
     );
     if (!this.plan.history || this.live) return;
     await ownership.drop(landing, nextVersionsName(this.plan), doing);
     await ownership.make(
       this.staged.versions,
-      (name) => versionsTable({ ...this.staged, versions: name }),
+      (name, constraints) => versionsTable({ ...this.staged, versions: name }, constraints),
       doing,
     );
   }

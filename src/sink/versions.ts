@@ -22,7 +22,7 @@ import type { VersionOp } from './version-rows.js';
  * Every version of a table's rows, tombstones included, in landing's own columns: what landing would hold if merges left older versions. So
  * values are encoded once, versions of one sort key expire together as they do there, and what is delivered again replaces itself.
  */
-export function versionsTable(plan: TablePlan): string {
+export function versionsTable(plan: TablePlan, constraints: readonly string[] = []): string {
   const { relation, retention } = plan;
   const key = relation.key.map((index) => quoteName(relation.columns[index]!.name));
   const sort = sortColumns(plan);
@@ -33,6 +33,7 @@ export function versionsTable(plan: TablePlan): string {
     `${COMMITTED_AT} DateTime64(6, 'UTC')`,
     `${OP} LowCardinality(String) default 'q'`,
     `${XID} UInt32`,
+    ...constraints,
   ];
   return [
     `create table if not exists ${plan.versions} (`,

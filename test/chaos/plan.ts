@@ -32,6 +32,8 @@ export type Action =
       readonly link: 'postgres' | 'clickhouse';
       readonly forMs: number;
     }
+  // What is said meanwhile arrives when nobody waits for its answer any more.
+  | { readonly kind: 'link_late'; readonly forMs: number; readonly laterMs: number }
   | { readonly kind: 'link_blip'; readonly link: 'postgres' | 'clickhouse' }
   | { readonly kind: 'end_sender' | 'checkpoint' | 'merge' }
   // What people do in the source.
@@ -183,6 +185,14 @@ const MAKERS: Readonly<Record<Lane, readonly (readonly [number, Maker])[]>> = {
         kind: random.pick(['link_cut', 'link_silent', 'link_answers_lost', 'link_slow'] as const),
         link: random.pick(['postgres', 'clickhouse'] as const),
         forMs: Math.round(random.between(300, 3_500)),
+      }),
+    ],
+    [
+      2,
+      (random) => ({
+        kind: 'link_late',
+        forMs: Math.round(random.between(100, 1_500)),
+        laterMs: Math.round(random.between(200, 6_000)),
       }),
     ],
     [2, (random) => ({ kind: 'link_blip', link: random.pick(['postgres', 'clickhouse'] as const) })],

@@ -86,6 +86,10 @@ export class Hand {
         links[action.link].delay(SLOW_MS);
         await sleep(action.forMs);
         return links[action.link].delay(0);
+      case 'link_late':
+        links.clickhouse.become('late');
+        await sleep(action.forMs);
+        return links.clickhouse.deliver(action.laterMs);
       case 'link_blip':
         return links[action.link].cut();
       case 'end_sender':
@@ -332,7 +336,7 @@ export class Hand {
 
   /** Keys of rows, and of one that never was. In the middle of everything it may be refused, but never changes what is read. */
   async #repair(table: string, count: number): Promise<void> {
-    const { active, findings } = this.#world;
+    const { findings } = this.#world;
     const key = table === 'merchants' ? 'merchant_id' : table === 'payments' ? 'payment_id' : 'id';
     const keys = await this.#world.persist(async (client) => {
       const { rows } = await client.query<{ key: string }>(
@@ -342,13 +346,19 @@ export class Hand {
     });
     let status: number | null = null;
     const until = performance.now() + REPAIR_MS_MAX;
-    // Something is always broken: as an operator would, until it is possible.
+    // Something is always broken, and who writes may be another one by now: as an operator would, until it is possible.
+    const notNow = [409, 503];
     do {
       if (status !== null) await sleep(200);
-      status = await post(active, `/v1/tables/public.${table}/repair`, { keys });
-    } while (status === 503 && performance.now() < until && !findings.broken.aborted);
+      status = await post(this.#world.active, `/v1/tables/public.${table}/repair`, { keys });
+    } while (
+      status !== null &&
+      notNow.includes(status) &&
+      performance.now() < until &&
+      !findings.broken.aborted
+    );
     if (status !== 200) findings.count('not possible:repair');
-    if (status !== null && ![200, 503].includes(status))
+    if (status !== null && ![200, ...notNow].includes(status))
       findings.violation(`repair of ${table} was answered ${status}`);
   }
 

@@ -156,7 +156,7 @@ describe('once another instance has begun to write', () => {
 });
 
 function halfId(fixture: SinkFixture, epoch: number): string {
-  return `walhouse-${epoch}-${fixture.database}-half`;
+  return `walhouse-${epoch}-0-${fixture.database}-half`;
 }
 
 /** Sends the head and half the rows of an insert, as a process that falls asleep in the middle of one. */

@@ -9,18 +9,24 @@ export type Weather =
   /** Connections stay, and nothing passes through them any more; not even their end, which servers notice by themselves. */
   | 'silent'
   /** What the client says arrives; of the answer nothing does, and then the connection ends. */
-  | 'answers_lost';
+  | 'answers_lost'
+  /** What the client says is on its way until `deliver`. */
+  | 'late';
 
 /**
  * A server ends a session whose client went silent after so long: it asks through keepalives, which every session of ours sets (11 s).
  * To the real server's own the proxy answers itself.
  */
 const NOTICED_MS = 12_000;
+/** How long a server may work on what has arrived late, before it notices that nobody is there. */
+const ANSWERED_MS = 5_000;
 
 interface Pair {
   readonly client: Socket;
   readonly server: Socket;
   silenced: boolean;
+  /** What is on its way; null where everything arrives at once. */
+  held: Buffer[] | null;
 }
 
 /** A TCP proxy on loopback in front of a server, which can break in the ways that networks do. */
@@ -68,6 +74,25 @@ export class Proxy {
     if (weather === 'cut') this.cut();
     // For good: when the weather clears, it is for new connections.
     if (weather === 'silent') for (const pair of this.#pairs) this.#silence(pair);
+    if (weather === 'late') for (const pair of this.#pairs) pair.held ??= [];
+  }
+
+  /** The weather clears, clients whose words are on their way give up, and these arrive so much later. */
+  deliver(laterMs: number): void {
+    this.become('clear');
+    for (const pair of this.#pairs) {
+      if (pair.held === null) continue;
+      pair.client.destroy();
+      const bytes = Buffer.concat(pair.held);
+      pair.held = [];
+      const deliver = (): void => {
+        if (pair.server.destroyed) return;
+        pair.server.write(bytes);
+        // Whoever waits for the rest waits in vain.
+        setTimeout(() => pair.server.destroy(), ANSWERED_MS).unref();
+      };
+      setTimeout(deliver, laterMs).unref();
+    }
   }
 
   /** New connections go to the server that `url` names. */
@@ -106,11 +131,14 @@ export class Proxy {
       return;
     }
     const server = connect(this.#target);
-    const pair: Pair = { client, server, silenced: false };
+    const held = this.#weather === 'late' ? [] : null;
+    const pair: Pair = { client, server, silenced: false, held };
     this.#pairs.add(pair);
     if (this.#weather === 'silent') this.#silence(pair);
     const end = (): void => {
       if (pair.silenced && this.#server.listening) return;
+      // What is on its way arrives without its sender, unless it was cut before.
+      if (pair.held !== null && !server.destroyed && this.#server.listening) return;
       this.#pairs.delete(pair);
       client.destroy();
       server.destroy();
@@ -121,12 +149,13 @@ export class Proxy {
     }
     client.on('data', (bytes) => {
       if (pair.silenced) return;
-      if (this.#delayMs === 0) server.write(bytes);
+      if (pair.held !== null) pair.held.push(bytes);
+      else if (this.#delayMs === 0) server.write(bytes);
       else setTimeout(() => server.destroyed || server.write(bytes), this.#delayMs);
     });
-    client.on('end', () => pair.silenced || server.end());
+    client.on('end', () => pair.silenced || pair.held !== null || server.end());
     server.on('data', (bytes) => {
-      if (pair.silenced) return;
+      if (pair.silenced || client.destroyed) return;
       if (this.#weather === 'answers_lost') {
         this.#answersLost += 1;
         end();

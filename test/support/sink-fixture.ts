@@ -29,9 +29,9 @@ export interface SinkFixture {
   readonly client: ClickHouseClient;
   readonly database: string;
   readonly landing: string;
-  open(options?: Partial<Pick<SinkOptions, 'tables' | 'marts' | 'masker'>>): Promise<Sink>;
+  open(options?: Partial<Pick<SinkOptions, 'tables' | 'marts' | 'masker' | 'client'>>): Promise<Sink>;
   /** The same, without a word to the server yet. */
-  unopened(options?: Partial<Pick<SinkOptions, 'tables' | 'marts' | 'masker'>>): Sink;
+  unopened(options?: Partial<Pick<SinkOptions, 'tables' | 'marts' | 'masker' | 'client'>>): Sink;
   /** Rows of a query on ClickHouse. */
   query<T = Record<string, unknown>>(sql: string): Promise<T[]>;
   close(): Promise<void>;

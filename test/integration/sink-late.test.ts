@@ -1,0 +1,116 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createSinkClient } from '../../src/sink/client.js';
+import type { Sink } from '../../src/pipeline/sink.js';
+import { ANY_MOMENT, apply, sinkFixture, snapshot, type SinkFixture } from '../support/sink-fixture.js';
+import { LateNetwork } from '../support/late-network.js';
+import { relationOf, tupleOf } from '../support/tuples.js';
+
+const ITEMS = relationOf('public.items', { id: 'int4', v: 'text' });
+/** Until then a claim counts. */
+const CLAIM_MS = 10_000;
+const KEPT = { id: '1', v: 'kept' };
+
+/** A row that comes and goes, in two transactions. */
+const come = (sink: Sink, id: string, commitLsn: bigint): Promise<void> =>
+  apply(sink, { commitLsn, changes: [{ op: 'insert', relation: ITEMS, row: { id, v: 'goes' } }] });
+const go = (sink: Sink, id: string, commitLsn: bigint): Promise<void> =>
+  apply(sink, { commitLsn, changes: [{ op: 'delete', relation: ITEMS, old: { id, v: null } }] });
+
+describe.each([false, true])('what arrives long after it was sent (history: %s)', (history) => {
+  const options = { tables: new Map([[ITEMS.id, { history }]]) };
+  let fixture: SinkFixture;
+  let network: LateNetwork;
+  let sink: Sink;
+  let close: () => Promise<void>;
+
+  beforeEach(async () => {
+    fixture = await sinkFixture(`late_${history}`);
+    network = await LateNetwork.before(fixture.databases.clickhouseUrl, 'goes');
+    const client = createSinkClient({ url: network.url });
+    close = () => client.close();
+    sink = fixture.unopened({ ...options, client });
+    await sink.open();
+    await snapshot(sink, ITEMS, 100n, [KEPT]);
+  });
+  afterEach(async () => {
+    await close();
+    await network.close();
+    await fixture.close();
+  });
+
+  /** As people read it, and all that lies under it. */
+  const expectKeptAlone = async (): Promise<void> => {
+    const { database, landing } = fixture;
+    const kept = [{ id: 1, v: 'kept' }];
+    expect(await fixture.query(`select id, v from ${database}.items order by id`)).toEqual(kept);
+    const stored = `select id, v from ${landing}.items final where _is_deleted = 0 order by id`;
+    expect(await fixture.query(stored)).toEqual(kept);
+    if (!history) return;
+    const then = `select id, v from ${database}.items_at(ts = '2100-01-01 00:00:00') order by id`;
+    expect(await fixture.query(then)).toEqual(kept);
+  };
+  const copyAnew = async (live: boolean, consistentPoint: bigint): Promise<void> => {
+    await sink.openStage(ITEMS, live);
+    await snapshot(sink, ITEMS, consistentPoint, [KEPT]);
+  };
+  /** As after a failure. Definitions that arrive until it has opened came in time. */
+  const beginAnew = async (): Promise<void> => {
+    await sink.open();
+    network.beginAnew();
+    await sink.attach(ITEMS, ANY_MOMENT);
+  };
+
+  it.each([true, false])('is kept out of a copy that was made since (live: %s)', async (live) => {
+    await come(sink, '2', 200n);
+    await go(sink, '2', 210n);
+    await copyAnew(live, 300n);
+    await expectKeptAlone();
+    expect(network.again.refused).toBeGreaterThan(0);
+    // And it goes on.
+    await come(sink, '3', 400n);
+    await go(sink, '3', 410n);
+    await expectKeptAlone();
+  });
+
+  it('is kept out of another copy than the one it was meant for, of the same beginning or not', async () => {
+    await sink.openStage(ITEMS, true);
+    await come(sink, '2', 200n);
+    await go(sink, '2', 210n);
+    await copyAnew(true, 300n);
+    await expectKeptAlone();
+    await sink.openStage(ITEMS, true);
+    await come(sink, '3', 400n);
+    await beginAnew();
+    await go(sink, '3', 410n);
+    await copyAnew(true, 500n);
+    await expectKeptAlone();
+  });
+
+  it.skipIf(history)('is no claim any more, when it was one', async () => {
+    const owner = async (): Promise<unknown> => (await sink.stored()).owner;
+    const before = await owner();
+    await network.claimAgain();
+    expect(await owner(), 'a claim that comes in time').not.toEqual(before);
+    await beginAnew();
+    const now = await owner();
+    await sleep(CLAIM_MS + 100);
+    await network.claimAgain();
+    expect(await owner()).toEqual(now);
+  });
+
+  it('exchanges nothing once it has begun anew', async () => {
+    await copyAnew(true, 200n);
+    await beginAnew();
+    await expectKeptAlone();
+    await sink.openStage(ITEMS, true);
+    await expectKeptAlone();
+    const writer = await sink.beginSnapshot(ITEMS, 300n);
+    await expectKeptAlone();
+    writer.add(tupleOf(ITEMS, KEPT));
+    await writer.flush(true);
+    await expectKeptAlone();
+    await sink.endSnapshot(ITEMS, 300n);
+    await expectKeptAlone();
+  });
+});
