@@ -33,8 +33,8 @@ const ENDING_LOOK_MS = 10;
 const ENDED_AFTER_MS = 300;
 
 /**
- * Who may write. Whoever begins to write claims the next epoch, a process that begins anew as well; from then on whatever was sent in an
- * earlier one, however late it arrives, changes nothing. ClickHouse itself decides that, since a process cannot know that it was asleep, nor
+ * Who may write. Whoever begins to write claims the next epoch, as does a process that begins anew without an answer to all that it has sent; from then on whatever
+ * was sent in an earlier one, however late it arrives, changes nothing. ClickHouse itself decides that, since a process cannot know that it was asleep, nor
  * what becomes of a request whose answer it has given up on:
  *
  * - A statement's query id names its epoch, and a constraint on every table refuses inserts of lower ones.
@@ -60,6 +60,8 @@ export class Ownership {
   #epoch = 0;
   /** How many tables were made so far. */
   #made = 0;
+  /** What was sent since the claim and may yet arrive. */
+  readonly #unanswered = new Set<string>();
   /** As they were made since another process has written, by name. */
   readonly #views = new Map<string, string>();
 
@@ -103,10 +105,19 @@ export class Ownership {
 
   /** An id for a statement that writes. */
   queryId(): string {
-    return `walhouse-${this.#epoch}-${this.#made}-${this.#databases.views}-${randomUUID()}`;
+    const id = `walhouse-${this.#epoch}-${this.#made}-${this.#databases.views}-${randomUUID()}`;
+    this.#unanswered.add(id);
+    return id;
   }
 
-  /** Becomes the owner, in an epoch of its own. Throws `sink_taken_over` when other processes claim again and again at the same moment. */
+  answered(queryId: string): void {
+    this.#unanswered.delete(queryId);
+  }
+
+  /**
+   * Becomes the owner, in an epoch of its own; it stays in the one it has where that is the newest and nothing that was sent in it may yet
+   * arrive. Throws `sink_taken_over` when other processes claim again and again at the same moment.
+   */
   async claim(): Promise<void> {
     await this.#asking.define(
       `create table if not exists ${this.#table} (
@@ -120,12 +131,15 @@ export class Ownership {
       comment 'Which processes have written here, one after the other'`,
       'creating the table of owners',
     );
-    if (await this.#lost()) this.#views.clear();
+    const isAnother = this.#epoch === 0 || (await this.#lost());
+    if (!isAnother && this.#unanswered.size === 0) return;
+    if (isAnother) this.#views.clear();
     const epoch = await this.#next();
     await this.#fenceOff(epoch);
     // Somebody who claimed after us may have been quicker.
     if (await this.#lost()) throw takenOver(null);
     this.#epoch = epoch;
+    this.#unanswered.clear();
     this.#log.info({ epoch }, 'this instance writes from now on');
   }
 

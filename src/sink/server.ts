@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import type { ClickHouseClient, ClickHouseSettings } from '@clickhouse/client';
+import { ClickHouseError, type ClickHouseClient, type ClickHouseSettings } from '@clickhouse/client';
 import { asWalhouseError, WalhouseError } from '../pipeline/errors.js';
 import type { Span } from '../pipeline/tracer.js';
 import { LONGEST_MS, PINNED_SETTINGS } from './client.js';
@@ -48,16 +48,15 @@ export class Server {
     span: Span | null = null,
   ): Promise<void> {
     const part = span === null ? null : insertPart(span, table, rows);
-    const inserting = this.#request(doing, this.#insertMs, async (signal) => {
+    const inserting = this.#write(doing, this.#insertMs, async (named) => {
       await this.#client.insert({
         table,
         columns: columns as [string, ...string[]],
         format: 'TabSeparated',
         values: Readable.from(rows.pieces(), { objectMode: false }),
         clickhouse_settings: PINNED_SETTINGS,
-        ...this.#identified(),
         ...inTrace(part),
-        abort_signal: signal,
+        ...named,
       });
     });
     await (part === null ? inserting : told(part, inserting));
@@ -70,15 +69,14 @@ export class Server {
     doing: string,
     span: Span | null = null,
   ): Promise<void> {
-    await this.#request(doing, this.#insertMs, async (signal) => {
+    await this.#write(doing, this.#insertMs, async (named) => {
       await this.#client.insert({
         table,
         format: 'JSONEachRow',
         values: rows,
         clickhouse_settings: PINNED_SETTINGS,
-        ...this.#identified(),
         ...inTrace(span),
-        abort_signal: signal,
+        ...named,
       });
     });
   }
@@ -166,23 +164,44 @@ export class Server {
     settings: ClickHouseSettings,
     rowsInvolved = true,
   ): Promise<void> {
-    await this.#request(
+    await this.#write(
       doing,
       ms,
-      async (signal) => {
+      async (named) => {
         await this.#client.command({
           query,
           clickhouse_settings: { ...PINNED_SETTINGS, ...settings },
-          ...this.#identified(),
-          abort_signal: signal,
+          ...named,
         });
       },
       rowsInvolved,
     );
   }
 
-  #identified(): { query_id?: string } {
-    return this.#writer === null ? {} : { query_id: this.#writer.queryId() };
+  /** A statement that writes, in the writer's name. */
+  async #write(
+    doing: string,
+    ms: number,
+    run: (named: { readonly abort_signal: AbortSignal; readonly query_id?: string }) => Promise<void>,
+    rowsInvolved = true,
+  ): Promise<void> {
+    await this.#request(
+      doing,
+      ms,
+      async (signal) => {
+        const writer = this.#writer;
+        if (writer === null) return run({ abort_signal: signal });
+        const id = writer.queryId();
+        try {
+          await run({ abort_signal: signal, query_id: id });
+        } catch (error) {
+          if (error instanceof ClickHouseError) writer.answered(id);
+          throw error;
+        }
+        writer.answered(id);
+      },
+      rowsInvolved,
+    );
   }
 
   async #takenOver(): Promise<WalhouseError | null> {
@@ -244,7 +263,10 @@ async function told(span: Span, work: Promise<void>): Promise<void> {
 
 /** Whose statements these are. */
 interface Writer {
+  /** For a statement that is about to be sent. */
   queryId(): string;
+  /** ClickHouse has done with it. */
+  answered(queryId: string): void;
   takenOver(): Promise<WalhouseError | null>;
 }
 

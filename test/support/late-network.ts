@@ -35,6 +35,7 @@ export class LateNetwork {
   readonly #inserts: Sent[] = [];
   readonly #definitions: Sent[] = [];
   #earlier: readonly Sent[] = [];
+  #losesAnswer = false;
   /** One after the other, so that nothing arrives in between. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -70,6 +71,11 @@ export class LateNetwork {
     return url.href;
   }
 
+  /** The answer to what is written next is lost. */
+  loseAnswer(): void {
+    this.#losesAnswer = true;
+  }
+
   beginAnew(): void {
     this.#earlier = [...this.#definitions];
   }
@@ -98,7 +104,9 @@ export class LateNetwork {
     );
     if (!/^insert /i.test(params.get('query') ?? '')) this.#definitions.push(sent);
     else if (sent.body.includes(this.#text)) this.#inserts.push(sent);
-    return answer;
+    if (!this.#losesAnswer) return answer;
+    this.#losesAnswer = false;
+    throw new Error('lost');
   }
 
   async #send({ path, headers, body }: Sent): Promise<Answer> {
