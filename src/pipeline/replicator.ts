@@ -1,20 +1,19 @@
 import { HoldInterrupted } from './applier.js';
-import { Attachment, type AttachmentOptions } from './attachment.js';
 import { Backoff, sleep } from './backoff.js';
-import { CatalogWatch, lookOf } from './catalog-watch.js';
+import { lookOf } from './catalog-watch.js';
 import { asWalhouseError, WalhouseError } from './errors.js';
 import { failpoint } from './failpoint.js';
 import { snapshotFirst } from './first-snapshots.js';
 import { formatLsn, type Lsn } from './lsn.js';
 import { Nudge } from './nudge.js';
 import { Progress } from './progress.js';
-import { interrupted, Repairs, type RepairReport } from './repairs.js';
+import { interrupted, type RepairReport } from './repairs.js';
 import { refuseForkedTimeline, refuseOtherCluster } from './refusals.js';
 import type { Relation } from './relation.js';
 import type { Sink } from './sink.js';
 import type { SlotState, Source, Turn } from './source.js';
-import { Stages } from './stages.js';
 import { next, type Event, type State } from './state.js';
+import { Streaming, type StreamingOptions } from './streaming.js';
 import type { TableReport } from './table-report.js';
 import { TableReports } from './table-reports.js';
 import { publish, TableFacts, takeUp } from './take-up.js';
@@ -26,9 +25,7 @@ export interface Ends {
   readonly openSource: () => Promise<Source>;
 }
 
-export interface ReplicatorOptions extends Ends, AttachmentOptions {
-  /** How often the source's catalog is looked at for changes. */
-  readonly catalogMs?: number;
+export interface ReplicatorOptions extends Ends, StreamingOptions {
   readonly now?: () => number;
   readonly backoff?: Backoff;
 }
@@ -39,8 +36,6 @@ export interface Waiting {
   readonly untilMs: number;
 }
 
-/** How often the source's catalog is looked at. */
-const CATALOG_MS = 2_000;
 /** A table whose changes are refused again, with nothing stored since, makes the service wait so long. */
 const ISOLATED_WAIT_MS = 2_000;
 /** How soon a table is tried again that could not be published for a moment, at first and at last. */
@@ -73,9 +68,7 @@ export class Replicator {
   /** It has waited for another instance: it was accepted then, as far as it went, and nobody watches its start any more. */
   #everStoodBy = false;
   #pauseWanted = false;
-  #attach: Attachment | null = null;
-  #stages: Stages | null = null;
-  #repairs: Repairs | null = null;
+  #streaming: Streaming | null = null;
   #following: ReadonlyMap<string, Relation> = new Map();
   /** Ordered anew while nothing was attached: the attempt under way may have read before that the table was fit. */
   readonly #ordered = new Set<string>();
@@ -88,7 +81,7 @@ export class Replicator {
     this.#now = options.now ?? Date.now;
     this.progress = new Progress(this.#now);
     this.#tables = new TableReports(options.log);
-    this.#nudge = new Nudge(this.progress, () => this.#attach, this.#now);
+    this.#nudge = new Nudge(this.progress, () => this.#streaming?.attachment ?? null, this.#now);
     this.#backoff = options.backoff ?? new Backoff({ firstMs: 200, longestMs: 30_000 });
   }
 
@@ -152,7 +145,7 @@ export class Replicator {
     this.#closing.abort();
     this.#wake.abort();
     this.progress.close();
-    await this.#attach?.leave();
+    await this.#streaming?.attachment.leave();
   }
 
   /**
@@ -164,7 +157,7 @@ export class Replicator {
     this.#ends = ends;
     this.#wake.abort();
     // One that breaks meanwhile has ended as well.
-    await this.#attach?.leave().catch(() => undefined);
+    await this.#streaming?.attachment.leave().catch(() => undefined);
     await taken;
   }
 
@@ -173,14 +166,14 @@ export class Replicator {
     if (this.#state !== 'streaming') throw new Error(`cannot pause while ${this.#state}`);
     this.#pauseWanted = true;
     this.#move('pause');
-    await this.#attach?.pause();
+    await this.#streaming?.attachment.pause();
   }
 
   resume(): void {
     if (this.#state !== 'paused') throw new Error(`cannot resume while ${this.#state}`);
     this.#pauseWanted = false;
     this.#move('resume');
-    this.#attach?.resume();
+    this.#streaming?.attachment.resume();
   }
 
   /**
@@ -189,12 +182,12 @@ export class Replicator {
    */
   async resync(ids: readonly string[], all: boolean): Promise<void> {
     const { sink } = this.#ends;
-    const beginsAgain = this.#attach === null && all && this.#state === 'stopped';
+    const beginsAgain = this.#streaming === null && all && this.#state === 'stopped';
     // It may have stopped before it ever wrote.
     if (beginsAgain) await sink.open();
     await sink.markStale(ids, 'fit');
     if (beginsAgain) await sink.forgetCheckpoint();
-    if (this.#attach === null) {
+    if (this.#streaming === null) {
       for (const id of ids) this.#ordered.add(id);
       this.#wake.abort();
       return;
@@ -204,17 +197,17 @@ export class Replicator {
       const report = this.#tables.all.get(id);
       const relation = this.#following.get(id);
       if (report === undefined || relation === undefined) reattach = true;
-      else this.#stages?.begin({ relation, report, live: report.state === 'streaming' });
+      else this.#streaming?.stages.begin({ relation, report, live: report.state === 'streaming' });
     }
-    if (reattach) await this.#attach.leave();
+    if (reattach) await this.#streaming.attachment.leave();
   }
 
   /** Stores the source's rows of some keys anew; see `Repairs.repair`. */
   async repair(id: string, keys: readonly (readonly string[])[]): Promise<RepairReport> {
     const relation = this.#following.get(id);
-    if (this.#repairs === null || relation === undefined)
+    if (this.#streaming === null || relation === undefined)
       throw interrupted({ id }, `this instance is ${this.#state} and does not stream it`, 'walhouse status');
-    return this.#repairs.repair(relation, this.#tables.of(id), keys);
+    return this.#streaming.repairs.repair(relation, this.#tables.of(id), keys);
   }
 
   /** Tries again now, after somebody applied the fix. */
@@ -231,12 +224,12 @@ export class Replicator {
 
   /** Whether a stream is attached, so that `hold` can say what is stored. */
   get attached(): boolean {
-    return this.#attach !== null;
+    return this.#streaming !== null;
   }
 
   /** See `Applier.hold`. */
   async hold<T>(fn: () => Promise<T>): Promise<T> {
-    const applier = this.#attach?.applier;
+    const applier = this.#streaming?.attachment.applier;
     if (applier === undefined) throw new HoldInterrupted();
     return applier.hold(fn);
   }
@@ -248,9 +241,8 @@ export class Replicator {
     const going = this.#state === 'streaming' || this.#state === 'paused';
     if (this.#state !== 'starting' && this.#state !== 'standby' && !going) this.#move('attempt');
     const source = await ends.openSource();
-    let watch: CatalogWatch | null = null;
     let turn: Turn | null = null;
-    let again: NodeJS.Timeout | undefined;
+    let streaming: Streaming | null = null;
     try {
       // A standby touches nothing, on either side: its configuration may be another one.
       turn = await source.takeTurn();
@@ -281,92 +273,48 @@ export class Replicator {
       for (const report of rebuilt) report.exactFrom = wholeFrom;
       // From here to the stream there is no wait: whoever closes later finds the attachment.
       if (this.#closing.signal.aborted) return;
-      const stages = new Stages({
-        sink,
-        source,
-        attachment: () => this.#attach!,
-        log,
-        now: this.#now,
-        waitFor: (lsn, timeoutMs, signal) => this.waitFor(lsn, timeoutMs, signal),
-        onRetry: (kind) => this.#options.meter?.retried(kind),
-        settle: (relation, since) => this.#facts.since.set(relation.id, since),
-      });
-      this.#stages = stages;
-      this.#repairs = new Repairs({
-        sink,
-        source,
-        attachment: () => this.#attach!,
-        durable: () => this.progress.durable,
-        waitFor: (lsn, timeoutMs, signal) => this.waitFor(lsn, timeoutMs, signal),
-        log,
-      });
       this.#following = new Map(relations.map((relation) => [relation.id, relation]));
-      this.#attach = new Attachment(
+      streaming = new Streaming(
         { ...this.#options, sink },
         {
           source,
+          turn,
+          survey,
           relations,
           identity,
           wholeFrom,
-          exact: () => this.#tables.exactAt(this.progress.durable),
-          since: ({ id }) => this.#facts.since.get(id) ?? 0n,
-          evolutions: ({ id }) => this.#facts.evolutions.get(id) ?? null,
-          onStreaming: () => {
-            void turn?.end();
-            this.#stageStale(relations, stages);
-          },
+          ordered: this.#ordered,
+          tables: this.#tables,
+          facts: this.#facts,
           progress: this.progress,
           now: this.#now,
-          onChange: (relation, operation) => this.#tables.count(relation, operation),
+          waitFor: (lsn, timeoutMs, signal) => this.waitFor(lsn, timeoutMs, signal),
           onRetry: (error, waitMs) => this.#retrying(error, waitMs),
         },
       );
+      this.#streaming = streaming;
       this.#error = null;
       this.#waiting = null;
       if (this.#state !== 'streaming' && this.#state !== 'paused') this.#move('ready');
       this.#everStreamed = true;
       log.info({ appliedLsn: formatLsn(appliedLsn), tables: relations.length }, 'streaming');
-      const attachment = this.#attach;
-      const anew = (): void => void attachment.leave().catch((error: unknown) => attachment.fail(error));
-      watch = new CatalogWatch({
-        source,
-        survey,
-        everyMs: this.#options.catalogMs ?? CATALOG_MS,
-        log,
-        onChange: (tables) => {
-          log.info({ tables }, 'the catalog has changed; attaching anew');
-          anew();
-        },
-        onHarmless: (relation) => sink.noteStamp(relation),
-      });
-      if (soon) again = setTimeout(anew, this.#publishAgain.nextMs());
+      if (soon) streaming.leaveAfter(this.#publishAgain.nextMs());
       else this.#publishAgain.reset();
-      const running = this.#attach.run();
+      const running = streaming.run();
       onBegun();
-      if (this.#ends !== ends) anew();
+      if (this.#ends !== ends) streaming.leave();
       // A pause outlives a reconnect.
       if (this.#pauseWanted) {
         this.#move('pause');
-        await Promise.race([this.#attach.pause(), running]);
+        await Promise.race([streaming.attachment.pause(), running]);
       }
       await running;
     } finally {
-      clearTimeout(again);
-      const attach = this.#attach;
-      // Who holds or waits inside a stage is let go by the applier's end.
-      const staging = this.#stages?.close();
-      const repairing = this.#repairs?.close();
-      this.#stages = null;
-      this.#repairs = null;
-      this.#attach = null;
-      await attach?.close();
-      await turn?.end();
-      // A look at the catalog may hang on a silent network; closing the source ends it.
-      const watching = watch?.close();
-      await source.close();
-      await watching;
-      await staging;
-      await repairing;
+      this.#streaming = null;
+      if (streaming === null) {
+        await turn?.end();
+        await source.close();
+      } else await streaming.close();
     }
   }
 
@@ -409,16 +357,6 @@ export class Replicator {
       await source.dropSlot();
       return null;
     }
-  }
-
-  #stageStale(relations: readonly Relation[], stages: Stages): void {
-    for (const relation of relations) {
-      const report = this.#tables.of(relation.id);
-      const ordered = this.#ordered.delete(relation.id);
-      if (report.state === 'waiting' || report.state === 'resyncing' || ordered)
-        stages.begin({ relation, report, live: report.state !== 'waiting' });
-    }
-    this.#ordered.clear();
   }
 
   /**
