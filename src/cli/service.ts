@@ -18,6 +18,7 @@ import type { StatusDocument } from '../ops/status.js';
 import { statusOf } from '../ops/status-of.js';
 import { StandingHistory } from '../ops/standing-history.js';
 import { StoredPositions } from '../ops/stored-positions.js';
+import { sleep } from '../pipeline/backoff.js';
 import type { Log } from '../pipeline/log.js';
 import { Replicator } from '../pipeline/replicator.js';
 import type { Sink } from '../pipeline/sink.js';
@@ -35,6 +36,8 @@ import { retentionStanding } from './standing.js';
 import { version } from './version.js';
 
 /** A batch goes at the latest when it holds this much; the next fills meanwhile. */
+/** How long whoever leaves waits for answers that are on their way, before what they wait for is broken off. */
+const ANSWERS_MS = 2_000;
 const LIMITS = { batchRowsMax: 100_000, batchBytesMax: 16 * 1024 * 1024 };
 
 export interface Service {
@@ -226,7 +229,9 @@ export async function startService(
       return true;
     },
     async close() {
-      await server.close();
+      // Answers that are nearly ready are given; whoever waits for something that takes longer learns that it is broken off.
+      const served = server.close();
+      await Promise.race([served, sleep(ANSWERS_MS)]);
       await background?.close();
       await replicator?.close();
       reading.abort();

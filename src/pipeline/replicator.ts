@@ -40,6 +40,8 @@ export interface Waiting {
 const ISOLATED_WAIT_MS = 2_000;
 /** How soon a table is tried again that could not be published for a moment, at first and at last. */
 const PUBLISH_AGAIN_MS = { firstMs: 2_000, longestMs: 60_000 };
+/** How long ClickHouse may take to answer what is left to do, once the service leaves. */
+const BREAK_OFF_MS = 4_000;
 /** A standby looks at least so often whether the slot is free. */
 const STANDBY_MS_MAX = 500;
 
@@ -74,6 +76,9 @@ export class Replicator {
   readonly #ordered = new Set<string>();
   readonly #facts = new TableFacts();
   #wake = new AbortController();
+  /** The attempt's. */
+  #sink: Sink | null = null;
+  #breaking: NodeJS.Timeout | undefined;
 
   constructor(options: ReplicatorOptions) {
     this.#options = options;
@@ -132,6 +137,7 @@ export class Replicator {
         }
       }
     } finally {
+      clearInterval(this.#breaking);
       this.progress.close();
       this.#nudge.stop();
       for (const resolve of this.#awaited.splice(0)) resolve();
@@ -140,12 +146,14 @@ export class Replicator {
     }
   }
 
-  /** Stores what is on its way, confirms it, and lets `run` resolve. */
+  /** Stores what is on its way, confirms it, and lets `run` resolve. What gives no answer for long is broken off. */
   async close(): Promise<void> {
     this.#closing.abort();
     this.#wake.abort();
     this.progress.close();
     await this.#streaming?.attachment.leave();
+    if (this.#state === 'closed') return;
+    this.#breaking ??= setInterval(() => this.#sink?.breakOff(), BREAK_OFF_MS);
   }
 
   /**
@@ -237,6 +245,7 @@ export class Replicator {
   async #attempt(ends: Ends, onBegun: () => void): Promise<void> {
     const { sink } = ends;
     const { log } = this.#options;
+    this.#sink = sink;
     // Attaching anew after a look at the catalog is no change of state.
     const going = this.#state === 'streaming' || this.#state === 'paused';
     if (this.#state !== 'starting' && this.#state !== 'standby' && !going) this.#move('attempt');

@@ -174,5 +174,7 @@ export interface Sink {
   store(batch: Batch, span?: Span | null): Promise<void>;
   /** Rows quarantined so far, by table id. */
   quarantined(): ReadonlyMap<string, number>;
+  /** Waits no longer for answers: the calls under way reject, and nobody knows what has become of them. */
+  breakOff(): void;
   close(): Promise<void>;
 }

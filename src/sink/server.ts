@@ -151,10 +151,15 @@ export class Server {
     });
   }
 
+  /** What is on its way rejects with `sink_unreachable`; it may be carried out all the same. */
+  breakOff(): void {
+    for (const controller of this.#running) controller.abort();
+  }
+
   /** Breaks off what is on its way. The client stays open: it is its owner's. */
   close(): void {
     this.#closed = true;
-    for (const controller of this.#running) controller.abort();
+    this.breakOff();
   }
 
   async #command(

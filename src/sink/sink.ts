@@ -336,6 +336,11 @@ class ClickHouseSink implements Sink {
     return this.#quarantine.counts;
   }
 
+  breakOff(): void {
+    this.#server.breakOff();
+    this.#asking.breakOff();
+  }
+
   close(): Promise<void> {
     this.#server.close();
     this.#asking.close();

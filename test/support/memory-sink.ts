@@ -124,6 +124,8 @@ export class MemorySink implements Sink {
     return new Map();
   }
 
+  breakOff(): void {}
+
   close(): Promise<void> {
     return Promise.resolve();
   }
