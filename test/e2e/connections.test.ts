@@ -203,15 +203,19 @@ describe.each(decoders)('with %s, the service', (decoder) => {
     await scenario.expectEqual();
   });
 
-  once('leaves in time while ClickHouse gives no answer, and goes on from there', async () => {
-    clickhouse.become('silent');
-    await write();
-    await sleep(500);
-    expect(await scenario.walhouse.stop()).toBe(0);
-    clickhouse.become('clear');
-    await scenario.walhouse.start();
-    await scenario.expectEqual();
-  });
+  once.each(['ClickHouse', 'Postgres'])(
+    'leaves in time while %s gives no answer, and goes on from there',
+    async (which) => {
+      const silent = which === 'Postgres' ? postgres : clickhouse;
+      silent.become('silent');
+      await write();
+      await sleep(500);
+      expect(await scenario.walhouse.stop()).toBe(0);
+      silent.become('clear');
+      await scenario.walhouse.start();
+      await scenario.expectEqual();
+    },
+  );
 
   once('stops when its slot is gone, says what to type, and changes nothing', async () => {
     const [url, name] = [scenario.walhouse.url, scenario.databases.name];
