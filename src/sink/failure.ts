@@ -139,8 +139,13 @@ export function sinkFailure(
 
 /** Whether ClickHouse refused what may be another process's to do by now. */
 export function mayBeTakenOver(cause: unknown, failure: WalhouseError): boolean {
+  return failure.policy === 'stop' || isTurnedAway(cause);
+}
+
+/** Whether it is what `Ownership` does to statements of an earlier epoch. */
+export function isTurnedAway(cause: unknown): boolean {
   return (
-    failure.policy === 'stop' || (cause instanceof ClickHouseError && cause.type === 'VIOLATED_CONSTRAINT')
+    cause instanceof ClickHouseError && /^(VIOLATED_CONSTRAINT|QUERY_WAS_CANCELLED)$/.test(cause.type ?? '')
   );
 }
 

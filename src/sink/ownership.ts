@@ -18,6 +18,7 @@ const FENCE_PREFIX = 'walhouse_owner_';
 const FENCES = /\bCONSTRAINT `?(walhouse_owner_\d+)`?/gi;
 /** The constraint that a table keeps for as long as it is there: nothing enters it that was sent before it was made. */
 const MADE = 'walhouse_made';
+const ID_PREFIX = 'walhouse-';
 const GUARD_PREFIX = '_walhouse_guard_';
 /** Processes that claim at the same moment may get the same epoch, which is then nobody's, and claim again. */
 const CLAIMS_MAX = 5;
@@ -60,8 +61,11 @@ export class Ownership {
   #epoch = 0;
   /** How many tables were made so far. */
   #made = 0;
-  /** What was sent since the claim and may yet arrive. */
+  /** What was sent in this epoch and may yet arrive. */
   readonly #unanswered = new Set<string>();
+  /** Some of it nobody waits for any more. */
+  #gaveUp = false;
+  #renewing: Promise<unknown> = Promise.resolve();
   /** As they were made since another process has written, by name. */
   readonly #views = new Map<string, string>();
 
@@ -105,13 +109,22 @@ export class Ownership {
 
   /** An id for a statement that writes. */
   queryId(): string {
-    const id = `walhouse-${this.#epoch}-${this.#made}-${this.#databases.views}-${randomUUID()}`;
+    const id = `${ID_PREFIX}${this.#epoch}-${this.#made}-${this.#databases.views}-${randomUUID()}`;
     this.#unanswered.add(id);
     return id;
   }
 
   answered(queryId: string): void {
     this.#unanswered.delete(queryId);
+  }
+
+  gaveUp(queryId: string): void {
+    if (this.#unanswered.has(queryId)) this.#gaveUp = true;
+  }
+
+  async hasRenewed(queryId: string): Promise<boolean> {
+    await this.#renewing;
+    return epochIn(queryId, ID_PREFIX) < this.#epoch;
   }
 
   /**
@@ -131,16 +144,21 @@ export class Ownership {
       comment 'Which processes have written here, one after the other'`,
       'creating the table of owners',
     );
-    const isAnother = this.#epoch === 0 || (await this.#lost());
-    if (!isAnother && this.#unanswered.size === 0) return;
-    if (isAnother) this.#views.clear();
-    const epoch = await this.#next();
-    await this.#fenceOff(epoch);
-    // Somebody who claimed after us may have been quicker.
+    const isOurs = this.#epoch > 0 && !(await this.#lost());
+    if (isOurs && this.#unanswered.size === 0) return;
+    await this.#begin(isOurs);
+  }
+
+  /**
+   * The owner's: from here on nothing arrives any more that it has given up on. What is on its way meanwhile may be turned away, see
+   * `hasRenewed`. Throws `sink_taken_over`.
+   */
+  async renew(): Promise<void> {
+    if (!this.#gaveUp) return;
     if (await this.#lost()) throw takenOver(null);
-    this.#epoch = epoch;
-    this.#unanswered.clear();
-    this.#log.info({ epoch }, 'this instance writes from now on');
+    const renewed = this.#begin(true);
+    this.#renewing = renewed.catch(() => undefined);
+    await renewed;
   }
 
   /** The error for a statement that was turned away because another process writes now; null where that is not the reason. */
@@ -242,6 +260,20 @@ export class Ownership {
     return rows.length > 0;
   }
 
+  /** `isOurs`: the epoch of before is ours, too. */
+  async #begin(isOurs: boolean): Promise<void> {
+    if (!isOurs) this.#views.clear();
+    const epoch = await this.#next();
+    await this.#fenceOff(epoch);
+    if (!isOurs) await this.#dropEarlier();
+    // Somebody who claimed after us may have been quicker.
+    if (await this.#lost()) throw takenOver(null);
+    this.#epoch = epoch;
+    this.#unanswered.clear();
+    this.#gaveUp = false;
+    this.#log.info({ epoch }, 'this instance writes from now on');
+  }
+
   /** An epoch above all others, and nobody else's. */
   async #next(): Promise<number> {
     for (let claims = 0; claims < CLAIMS_MAX; claims += 1) {
@@ -308,6 +340,10 @@ export class Ownership {
       }),
     );
     await this.#cancelEarlier(epoch);
+  }
+
+  /** Has what an earlier owner had replaced, or was making, removed. */
+  async #dropEarlier(): Promise<void> {
     const gone = await this.#left(GONE_PREFIX);
     // Views that still fill tables go before those, and are read by nobody.
     for (const { name } of gone.filter(({ fills }) => fills === 1)) await this.#dropLeft(name);
@@ -368,7 +404,7 @@ export class Ownership {
   }
 }
 
-/** The epoch that a fence or a guard has in its name. */
+/** The epoch that a fence or a guard has in its name, or a statement in its id. */
 function epochIn(name: string, prefix: string): number {
   return Number.parseInt(name.slice(prefix.length), 10);
 }

@@ -3,7 +3,7 @@ import { ClickHouseError, type ClickHouseClient, type ClickHouseSettings } from 
 import { asWalhouseError, WalhouseError } from '../pipeline/errors.js';
 import type { Span } from '../pipeline/tracer.js';
 import { LONGEST_MS, PINNED_SETTINGS } from './client.js';
-import { mayBeTakenOver, sinkFailure } from './failure.js';
+import { isTurnedAway, mayBeTakenOver, sinkFailure } from './failure.js';
 import { inTrace } from './in-trace.js';
 import type { RowBuffer } from './row-buffer.js';
 
@@ -179,16 +179,19 @@ export class Server {
           ...named,
         });
       },
-      rowsInvolved,
+      { rowsInvolved, repeatable: false },
     );
   }
 
-  /** A statement that writes, in the writer's name. */
+  /**
+   * A statement that writes, in the writer's name. One that may be done twice is sent again where the writer itself has begun a new epoch
+   * meanwhile.
+   */
   async #write(
     doing: string,
     ms: number,
     run: (named: { readonly abort_signal: AbortSignal; readonly query_id?: string }) => Promise<void>,
-    rowsInvolved = true,
+    { rowsInvolved = true, repeatable = true } = {},
   ): Promise<void> {
     await this.#request(
       doing,
@@ -196,14 +199,18 @@ export class Server {
       async (signal) => {
         const writer = this.#writer;
         if (writer === null) return run({ abort_signal: signal });
-        const id = writer.queryId();
-        try {
-          await run({ abort_signal: signal, query_id: id });
-        } catch (error) {
-          if (error instanceof ClickHouseError) writer.answered(id);
-          throw error;
+        for (;;) {
+          const id = writer.queryId();
+          try {
+            await run({ abort_signal: signal, query_id: id });
+            writer.answered(id);
+            return;
+          } catch (error) {
+            if (error instanceof ClickHouseError) writer.answered(id);
+            else writer.gaveUp(id);
+            if (!repeatable || !isTurnedAway(error) || !(await writer.hasRenewed(id))) throw error;
+          }
         }
-        writer.answered(id);
       },
       rowsInvolved,
     );
@@ -272,6 +279,10 @@ interface Writer {
   queryId(): string;
   /** ClickHouse has done with it. */
   answered(queryId: string): void;
+  /** It may have done with it, or may yet begin. */
+  gaveUp(queryId: string): void;
+  /** Whether the statement was turned away only because it is of an earlier epoch than ours is. */
+  hasRenewed(queryId: string): Promise<boolean>;
   takenOver(): Promise<WalhouseError | null>;
 }
 

@@ -155,8 +155,10 @@ class ClickHouseSink implements Sink {
     return this.#checkpoints.load();
   }
 
-  saveCheckpoint(checkpoint: Checkpoint, span: Span | null = null): Promise<void> {
-    return this.#checkpoints.save(this.#ownership.epoch, checkpoint, span);
+  async saveCheckpoint(checkpoint: Checkpoint, span: Span | null = null): Promise<void> {
+    // Once a position is stored, nothing of before may come back into tables: rows may be erased below it.
+    await this.#ownership.renew();
+    await this.#checkpoints.save(this.#ownership.epoch, checkpoint, span);
   }
 
   async stored(): Promise<Stored> {

@@ -9,6 +9,13 @@ import { relationOf, tupleOf } from '../support/tuples.js';
 const ITEMS = relationOf('public.items', { id: 'int4', v: 'text' });
 /** Until then a claim counts. */
 const CLAIM_MS = 10_000;
+const CHECKPOINT = {
+  identity: { systemIdentifier: '7300000000000000001', timeline: 1, database: 'shop' },
+  slot: 'walhouse',
+  committedAtUs: null,
+  exact: [ITEMS.id],
+  lagMs: 0,
+};
 const KEPT = { id: '1', v: 'kept' };
 
 /** A row that comes and goes, in two transactions. */
@@ -87,6 +94,61 @@ describe.each([false, true])('what arrives long after it was sent (history: %s)'
     await go(sink, '3', 410n);
     await copyAnew(true, 500n);
     await expectKeptAlone();
+  });
+
+  it('is void once a position was stored: what was erased since does not come back', async () => {
+    network.loseAnswer();
+    await expect(come(sink, '2', 200n)).rejects.toMatchObject({ kind: 'sink_unreachable' });
+    await come(sink, '2', 200n);
+    await go(sink, '2', 210n);
+    await sink.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 211n });
+    const { landing } = fixture;
+    for (const table of ['items', ...(history ? ['_walhouse_versions_items', '_walhouse_audit_items'] : [])])
+      await fixture.query(
+        `delete from ${landing}.${table} where ${table.includes('audit') ? `key like '%2%'` : 'id = 2'}`,
+      );
+    await sink.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 220n });
+    expect(network.again.refused).toBeGreaterThan(0);
+    expect(await fixture.query(`select id from ${landing}.items`)).toEqual([{ id: 1 }]);
+    if (history) {
+      expect(await fixture.query(`select id from ${landing}._walhouse_versions_items`)).toEqual([{ id: 1 }]);
+      expect(
+        await fixture.query(`select key from ${landing}._walhouse_audit_items where key like '%2%'`),
+      ).toEqual([]);
+    }
+    // And it goes on.
+    await come(sink, '3', 300n);
+    await go(sink, '3', 310n);
+    await expectKeptAlone();
+  });
+
+  it('is sent again where the epoch changed while it was on its way', async () => {
+    let pass = (): void => {};
+    const passes = new Promise<void>((resolve) => (pass = resolve));
+    const client = createSinkClient({ url: fixture.databases.clickhouseUrl });
+    const slow = Object.assign(Object.create(client) as typeof client, {
+      insert: async (params: Parameters<typeof client.insert>[0]) => {
+        if (params.table.endsWith('.`items`')) await passes;
+        return client.insert(params);
+      },
+    });
+    const other = fixture.unopened({ ...options, client: slow });
+    await other.open();
+    await other.attach(ITEMS, ANY_MOMENT);
+    const { epoch } = (await other.stored()).owner!;
+    const stored = come(other, '2', 200n);
+    slow.command = () => Promise.reject(new Error('socket hang up'));
+    await expect(other.openStage(ITEMS, true)).rejects.toMatchObject({ kind: 'sink_unreachable' });
+    slow.command = client.command.bind(client);
+    await other.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 190n });
+    expect((await other.stored()).owner!.epoch).toBe(epoch + 1);
+    pass();
+    await stored;
+    await go(other, '2', 210n);
+    await expectKeptAlone();
+    const versions = await fixture.query(`select _version from ${fixture.landing}.items where id = 2`);
+    expect(versions.length).toBeGreaterThan(0);
+    await client.close();
   });
 
   it('exchanges nothing once it has begun anew', async () => {
