@@ -324,6 +324,7 @@ describe('walhouse verify', () => {
         clickhouse,
         database: databases.clickhouseDatabase,
         relation: relation!,
+        evenOther: false,
         load: loadOf(1),
         async applied(position) {
           if (!copied) {
@@ -349,6 +350,30 @@ describe('walhouse verify', () => {
       await clickhouse.close();
       await source.end();
     }
+  });
+
+  it.each([
+    ['a column is added', 'add column added text'],
+    ['a column is added that rewrites the rows', 'add column id uuid default gen_random_uuid()'],
+    ['the rows are rewritten and no column changes', `alter column r type text using r || '!'`],
+    ['a column is dropped', 'drop column texts'],
+  ])('finds no difference while the service has yet to see that %s', async (_, alteration) => {
+    await scenario.sql(`alter table letters ${alteration}`);
+    const verdicts: string[] = [];
+    while (verdicts.length < 10 && verdicts.at(-1) !== 'equal')
+      verdicts.push((await verifyOne('letters')).verdict);
+    expect(verdicts.at(-1)).toBe('equal');
+    expect(new Set(verdicts.slice(0, -1)), verdicts.join()).toEqual(
+      new Set(verdicts.length === 1 ? [] : ['not_compared']),
+    );
+  });
+
+  it('tells of a column that somebody has dropped in ClickHouse', async () => {
+    await clickhouse(`alter table ${landing('letters')} drop column h`);
+    expect(await verifyOne('letters')).toMatchObject({
+      verdict: 'different',
+      columns: { missing: ['h'], extra: [] },
+    });
   });
 
   it('refuses tables and loads that there are not', async () => {

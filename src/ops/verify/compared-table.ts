@@ -1,6 +1,6 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { WalhouseError } from '../../pipeline/errors.js';
-import type { Column, Relation } from '../../pipeline/relation.js';
+import { rowsReplaced, type Column, type Relation } from '../../pipeline/relation.js';
 import { parseDefinition } from '../../sink/evolution.js';
 import { qualified } from '../../sink/identifier.js';
 import type { MaskedColumns } from '../../sink/mask.js';
@@ -26,6 +26,8 @@ export interface ComparedTable {
   /** Indexes into `checked`, in the order of the key. */
   readonly key: readonly number[];
   readonly columns: ColumnFindings;
+  /** It was made from other columns than the source has, or before the source replaced the rows: by hand, or a new copy is about to be made. */
+  readonly isOther: boolean;
 }
 
 export interface ColumnFindings {
@@ -66,7 +68,12 @@ export async function comparedTable(
       fix: 'let the snapshot of the table finish first (walhouse status), or correct sink.database',
     });
   }
-  await refuseOtherMask(client, landing.database, relation, masked);
+  const [made] = await askClickHouse<{ definition: string; stamp: string }>(
+    client,
+    `select definition, stamp from ${qualified(landing.database, '_walhouse_tables')} final where id = {id:String}`,
+    { id: relation.id },
+  );
+  refuseOtherMask(made?.definition ?? '', relation, masked);
   const found: CheckedColumn[] = [];
   const missing: string[] = [];
   const unchecked: string[] = [];
@@ -96,22 +103,20 @@ export async function comparedTable(
   });
   const names = new Set(relation.columns.map(({ name }) => name));
   const extra = [...types.keys()].filter((name) => !names.has(name) && !OWN_COLUMNS.has(name));
-  return { relation, landing, checked, key, columns: { missing, extra, unchecked } };
+  const isOther = missing.length + extra.length > 0 || rowsReplaced(made?.stamp, relation.stamp);
+  return { relation, landing, checked, key, columns: { missing, extra, unchecked }, isOther };
+}
+
+/** Whether the same is compared of both. */
+export function isSame(one: ComparedTable, other: ComparedTable): boolean {
+  const told = ({ checked, columns }: ComparedTable): string =>
+    JSON.stringify([checked.map(({ column, clickHouseType }) => [column.name, clickHouseType]), columns]);
+  return told(one) === told(other);
 }
 
 /** With another key every hash would differ, and nothing be wrong with any row. */
-async function refuseOtherMask(
-  client: ClickHouseClient,
-  landing: string,
-  { id, columns }: Relation,
-  masked: MaskedColumns | null,
-): Promise<void> {
-  const [row] = await askClickHouse<{ definition: string }>(
-    client,
-    `select definition from ${qualified(landing, '_walhouse_tables')} final where id = {id:String}`,
-    { id },
-  );
-  const definition = parseDefinition(row?.definition ?? '');
+function refuseOtherMask(stored: string, { id, columns }: Relation, masked: MaskedColumns | null): void {
+  const definition = parseDefinition(stored);
   if (definition === null) return;
   const there = new Map(definition.columns.map(({ name, mask }) => [name, mask]));
   const other = columns.find(

@@ -9,7 +9,7 @@ import { databasesFor } from '../../sink/names.js';
 import type { TablesStanding } from './applied.js';
 import type { ComparedRetention } from '../compare/retention-cut.js';
 import { Buckets, bucketCount } from './buckets.js';
-import { comparedTable, type ComparedTable } from './compared-table.js';
+import { comparedTable, isSame, type ComparedTable } from './compared-table.js';
 import { Findings } from './findings.js';
 import { type Load, Pace } from './load.js';
 import { quarantinedKeys } from './quarantined.js';
@@ -46,6 +46,8 @@ export interface VerifyTableOptions {
   readonly database: string;
   readonly relation: Relation;
   readonly retention?: ComparedRetention | undefined;
+  /** Compares what ClickHouse has although it was made from a table that looked otherwise; else throws `MadeFromOther`. */
+  readonly evenOther: boolean;
   /** Left out where no column is masked. */
   readonly masked?: MaskedColumns | undefined;
   readonly load: Load;
@@ -112,6 +114,8 @@ class TableVerification {
   #rowsPostgres = 0;
   #rowsClickHouse = 0;
   #position: Lsn | null = null;
+  /** As the first pass found it. */
+  #table: ComparedTable | null = null;
   /** How many columns are masked. */
   #masked = 0;
 
@@ -120,37 +124,29 @@ class TableVerification {
   }
 
   async run(): Promise<VerifiedTable> {
-    const { clickhouse, database, relation, masked } = this.#options;
-    const table = await comparedTable(clickhouse, database, relation, masked ?? null);
-    this.#masked = table.checked.filter((column) => column.masked).length;
-    const quarantined = await quarantinedKeys(clickhouse, table);
-    this.#findings = new Findings((texts) => quarantined.has(JSON.stringify(texts)));
-    let pending = await this.#pass(table, (pass) => this.#compareAll(pass));
+    let pending = await this.#pass((pass) => this.#compareAll(pass));
     while (pending.length > 0 && this.#passes < PASSES_MAX) {
       const keys = pending;
-      pending = await this.#pass(table, (pass) => this.#compareKeys(pass, keys));
+      pending = await this.#pass((pass) => this.#compareKeys(pass, keys));
     }
     const { keys } = this.#findings;
-    return { report: this.#report(table, pending), keys: this.#complete ? keys : null };
+    return { report: this.#report(this.#table!, pending), keys: this.#complete ? keys : null };
   }
 
   /**
    * Takes a position, waits for ClickHouse to come to it, and compares there. A copy that was taken after the position has no trace of
    * rows that were deleted in between, so it takes another position then.
    */
-  async #pass<T>(table: ComparedTable, compare: (pass: Pass) => Promise<T>): Promise<T> {
+  async #pass<T>(compare: (pass: Pass) => Promise<T>): Promise<T> {
     for (let attempt = 1; attempt <= COPIES_MAX; attempt += 1) {
-      const compared = await this.#passAt(table, compare);
+      const compared = await this.#passAt(compare);
       if (compared !== null) return compared.result;
     }
     throw copiedAnew(this.#options.relation);
   }
 
   /** Null where the table was copied after the position. */
-  async #passAt<T>(
-    table: ComparedTable,
-    compare: (pass: Pass) => Promise<T>,
-  ): Promise<{ readonly result: T } | null> {
+  async #passAt<T>(compare: (pass: Pass) => Promise<T>): Promise<{ readonly result: T } | null> {
     const { sourceUrl, clickhouse, relation, load, retention, signal } = this.#options;
     signal?.throwIfAborted();
     this.#passes += 1;
@@ -163,18 +159,34 @@ class TableVerification {
       const edge = retention === undefined ? null : await takeRetentionEdge(clickhouse, retention);
       const buckets = bucketCount(rows);
       const { position, encoding } = snapshot;
-      this.#position ??= position;
-      const statements = new Statements({ table, buckets, edge, position, encoding });
       refuseIncomplete(relation.id, await this.#options.applied(position));
       if ((await this.#copiedAt()) > position) return null;
+      const table = await this.#found();
+      this.#position ??= position;
+      const statements = new Statements({ table, buckets, edge, position, encoding });
       const result = await compare({ snapshot, readers, statements, buckets, from, pieces });
       for (const reader of readers) this.#sourceMs += reader.busyMs;
       if (edge?.isPassed() === true) throw tooSlow(relation);
       if ((await this.#copiedAt()) > position) throw copiedAnew(relation);
+      await this.#found();
       return { result };
     } finally {
       snapshot.close();
     }
+  }
+
+  /** What ClickHouse has, which must not change from the first pass on. */
+  async #found(): Promise<ComparedTable> {
+    const { clickhouse, database, relation, masked, evenOther } = this.#options;
+    const table = await comparedTable(clickhouse, database, relation, masked ?? null);
+    if (this.#table === null) {
+      if (table.isOther && !evenOther) throw new MadeFromOther(relation);
+      this.#table = table;
+      this.#masked = table.checked.filter((column) => column.masked).length;
+      const quarantined = await quarantinedKeys(clickhouse, table);
+      this.#findings = new Findings((texts) => quarantined.has(JSON.stringify(texts)));
+    } else if (!isSame(this.#table, table)) throw copiedAnew(relation);
+    return table;
   }
 
   /** The position of the snapshot that the copy which people read began with. */
@@ -373,6 +385,17 @@ export function refuseIncomplete(id: string, status: TablesStanding): void {
     why: 'Its rows in ClickHouse are not those of any one position.',
     fix: table.error?.fix ?? 'wait until walhouse status says streaming, then compare again',
   });
+}
+
+/** ClickHouse has the table as it was before somebody altered it in the source. */
+export class MadeFromOther extends WalhouseError {
+  constructor({ id }: Relation) {
+    super('sink_timeout', {
+      what: `what ClickHouse has of ${id} was made from a table that looked otherwise.`,
+      why: 'Its columns were altered in the source, and the service has yet to follow.',
+      fix: 'compare again when walhouse status says streaming',
+    });
+  }
 }
 
 function tooMuchChanged(relation: Relation): WalhouseError {

@@ -1,25 +1,34 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ClickHouseClient } from '@clickhouse/client';
 import type { Client } from 'pg';
 import { WalhouseError } from '../../pipeline/errors.js';
 import { lsnFrom, type Lsn } from '../../pipeline/lsn.js';
-import type { Relation } from '../../pipeline/relation.js';
+import { lookOf } from '../../pipeline/catalog-watch.js';
+import { rowsReplaced, type Relation } from '../../pipeline/relation.js';
 import type { Masker } from '../../sink/mask.js';
 import { possibleNames, tableName } from '../../sink/names.js';
 import { connect, destroy, parseTarget } from '../../source/connection.js';
-import { readSelected, type Selections } from '../../source/selection.js';
+import type { Selections } from '../../source/selection.js';
 import { sourceError } from '../../source/source-error.js';
+import { survey } from '../../source/survey.js';
 import type { ComparedRetention } from '../compare/retention-cut.js';
 import type { TablesStanding } from './applied.js';
 import type { Load } from './load.js';
 import type { TableReport, VerifyReport } from './report.js';
 import { type MartSource, type VerifiedMart, verifyMarts } from './verify-marts.js';
 import {
+  MadeFromOther,
   refuseIncomplete,
   seconds,
   type VerifiedTable,
   type VerifyProgress,
   verifyTable,
 } from './verify-table.js';
+
+/** How often it is looked whether the service has followed a change of the table; what still differs then does. */
+const LOOKS_MAX = 3;
+/** The service looks at the source's catalog every two seconds. */
+const FOLLOWED_MS = 2_500;
 
 export interface VerifyOptions {
   readonly sourceUrl: string;
@@ -134,6 +143,11 @@ class EndOfWal {
   }
 }
 
+/** Whether nobody has altered it in between. */
+function isLike(before: Relation, now: Relation): boolean {
+  return lookOf(before) === lookOf(now) && !rowsReplaced(before.stamp, now.stamp);
+}
+
 async function verifyOne(
   id: string,
   options: VerifyOptions,
@@ -141,11 +155,22 @@ async function verifyOne(
   const startedAt = performance.now();
   let relation: Relation | null = null;
   try {
-    relation = await relationOf(options, id);
     const { retention, mask = [] } = options.tables.get(id)!;
     const { masker } = options;
     const masked = masker === undefined || mask.length === 0 ? undefined : { names: mask, masker };
-    return { relation, verified: await verifyTable({ ...options, relation, retention, masked }) };
+    for (let looks = 1; ; looks += 1) {
+      relation = await relationOf(options, id);
+      const isLast = looks === LOOKS_MAX;
+      const found = { ...options, relation, retention, masked, evenOther: isLast };
+      const verified = await verifyTable(found).catch((error: unknown) => {
+        if (error instanceof MadeFromOther) return null;
+        throw error;
+      });
+      const isOver = verified !== null && (isLast || verified.report.verdict !== 'different');
+      if (isOver || (verified !== null && isLike(relation, await relationOf(options, id))))
+        return { relation, verified };
+      await sleep(FOLLOWED_MS, undefined, { signal: options.signal });
+    }
   } catch (cause) {
     options.signal?.throwIfAborted();
     // Failures of ClickHouse are typed where they happen; the rest is the source's.
@@ -159,7 +184,11 @@ async function verifyOne(
 async function relationOf({ sourceUrl, selections }: VerifyOptions, id: string): Promise<Relation> {
   const client = await connect(sourceUrl, 'sql');
   try {
-    return (await readSelected(client, [id], selections ?? {}))[0]!;
+    await client.query('begin isolation level repeatable read read only');
+    const { relations, problems } = await survey(client, [id], selections);
+    const problem = problems.get(id);
+    if (problem !== undefined) throw problem;
+    return relations[0]!;
   } finally {
     destroy(client);
   }
