@@ -33,10 +33,12 @@ export class ErasePositions {
 
   /** Forgets them all, where every table is about to be copied anew: positions of another cluster would pass over its changes. */
   async forget(ownership: Ownership): Promise<void> {
-    await this.#server.command(
-      `alter table ${this.#table} delete where ${ownership.still}`,
-      'forgetting the positions of erasures',
-      { mutations_sync: '1' },
+    await ownership.deleting((still) =>
+      this.#server.command(
+        `alter table ${this.#table} delete where ${still}`,
+        'forgetting the positions of erasures',
+        { mutations_sync: '1' },
+      ),
     );
   }
 

@@ -18,12 +18,10 @@ export async function forgetMaskedOtherwise(
     table: string,
     { update, where, remember }: { update: string; where: string; remember: string },
   ): Promise<void> => {
-    await server.longCommand(
-      `alter table ${table} update ${update} where ${where} and ${ownership.still}`,
-      doing,
-      {
+    await ownership.deleting((still) =>
+      server.longCommand(`alter table ${table} update ${update} where ${where} and ${still}`, doing, {
         mutations_sync: '1',
-      },
+      }),
     );
     await ownership.alter(table, remember, doing);
   };

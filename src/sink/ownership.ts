@@ -10,6 +10,7 @@ import { constraintsOf, epochOf, queryIdOf, raiseFence, sameFence } from './fenc
 import { qualified } from './identifier.js';
 import { GONE_PREFIX, Leftovers, MADE_PREFIX } from './leftovers.js';
 import type { Databases } from './names.js';
+import { Phases } from './phases.js';
 import type { Server } from './server.js';
 
 /**
@@ -43,7 +44,8 @@ export class Ownership {
   readonly #unanswered = new Set<string>();
   /** Some of it nobody waits for any more. */
   #gaveUp = false;
-  #renewing: Promise<unknown> = Promise.resolve();
+  /** What names the epoch is done in one. */
+  readonly #epochs = new Phases();
   /** As they were made since another process has written, by name. */
   readonly #views = new Map<string, string>();
 
@@ -71,11 +73,6 @@ export class Ownership {
     return this.#epoch;
   }
 
-  /** A condition for statements that delete: that nobody has claimed since. */
-  get still(): string {
-    return this.#claims.isStill(this.#epoch);
-  }
-
   /** Who writes, or did so last. */
   find(): Promise<StoredOwner | null> {
     return this.#claims.find();
@@ -97,7 +94,7 @@ export class Ownership {
   }
 
   async hasRenewed(queryId: string): Promise<boolean> {
-    await this.#renewing;
+    await this.#epochs.settled();
     return epochOf(queryId) < this.#epoch;
   }
 
@@ -118,11 +115,16 @@ export class Ownership {
    */
   async renew(): Promise<void> {
     if (!this.#gaveUp) return;
-    const lost = await this.#claims.lost();
-    if (lost !== null) throw lost;
-    const renewed = this.#begin(true);
-    this.#renewing = renewed.catch(() => undefined);
-    await renewed;
+    await this.#epochs.change(async () => {
+      const lost = await this.#claims.lost();
+      if (lost !== null) throw lost;
+      await this.#begin(true);
+    });
+  }
+
+  /** Deletes or rewrites rows, on the condition that nobody has claimed since; this owner does not, until that is done. */
+  deleting<T>(run: (still: string) => Promise<T>): Promise<T> {
+    return this.#epochs.within(() => run(this.#claims.isStill(this.#epoch)));
   }
 
   /** The error for a statement that was turned away because another process writes now; null where that is not the reason. */
@@ -144,11 +146,13 @@ export class Ownership {
     define: (name: string, constraints: readonly string[]) => string,
     doing: string,
   ): Promise<void> {
-    this.#made += 1;
-    const constraints = constraintsOf({ epoch: this.#epoch, made: this.#made });
-    const made = qualified(this.#databases.landing, `${MADE_PREFIX}${randomUUID()}`);
-    await this.#server.define(define(made, constraints), doing);
-    await this.rename(made, table, doing);
+    await this.#epochs.within(async () => {
+      this.#made += 1;
+      const constraints = constraintsOf({ epoch: this.#epoch, made: this.#made });
+      const made = qualified(this.#databases.landing, `${MADE_PREFIX}${randomUUID()}`);
+      await this.#server.define(define(made, constraints), doing);
+      await this.rename(made, table, doing);
+    });
   }
 
   /** Alters a table that is fenced: `add column a Int8, drop column b`. */
@@ -168,15 +172,19 @@ export class Ownership {
 
   /** The same with several pairs, in one statement. */
   async exchangeAll(pairs: readonly (readonly [string, string])[], doing: string): Promise<void> {
-    const guards = guardsOf(this.#epoch, this.#databases);
-    const all = [guards, ...pairs].map(([one, other]) => `${one} and ${other}`);
-    await this.#server.define(`exchange tables ${all.join(', ')}`, doing);
+    await this.#epochs.within(() => {
+      const guards = guardsOf(this.#epoch, this.#databases);
+      const all = [guards, ...pairs].map(([one, other]) => `${one} and ${other}`);
+      return this.#server.define(`exchange tables ${all.join(', ')}`, doing);
+    });
   }
 
   async rename(from: string, to: string, doing: string): Promise<void> {
-    const [a] = guardsOf(this.#epoch, this.#databases);
-    const away = qualified(this.#databases.landing, goneName());
-    await this.#server.define(`rename table ${a} to ${away}, ${away} to ${a}, ${from} to ${to}`, doing);
+    await this.#epochs.within(() => {
+      const [a] = guardsOf(this.#epoch, this.#databases);
+      const away = qualified(this.#databases.landing, goneName());
+      return this.#server.define(`rename table ${a} to ${away}, ${away} to ${a}, ${from} to ${to}`, doing);
+    });
   }
 
   /** Drops a table or view that may be there. */

@@ -91,12 +91,13 @@ export class Quarantine {
   /** Forgets a table's rows, all or those of versions below one, since a snapshot brings them again. */
   async clear(id: string, belowVersion?: string): Promise<void> {
     if ((this.#counts.get(id) ?? 0) === 0) return;
-    await this.#server.command(
-      `alter table ${this.#table} delete where table = ${quoteString(id)}${
-        belowVersion === undefined ? '' : ` and version < toUInt128(${quoteString(belowVersion)})`
-      } and ${this.#ownership.still}`,
-      `clearing the quarantine of ${id}`,
-      { mutations_sync: '1' },
+    const below = belowVersion === undefined ? '' : ` and version < toUInt128(${quoteString(belowVersion)})`;
+    await this.#ownership.deleting((still) =>
+      this.#server.command(
+        `alter table ${this.#table} delete where table = ${quoteString(id)}${below} and ${still}`,
+        `clearing the quarantine of ${id}`,
+        { mutations_sync: '1' },
+      ),
     );
     await this.#count();
   }

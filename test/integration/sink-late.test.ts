@@ -122,6 +122,35 @@ describe.each([false, true])('what arrives long after it was sent (history: %s)'
     await expectKeptAlone();
   });
 
+  it('leaves the epoch alone while rows are deleted in it', async () => {
+    let pass = (): void => {};
+    const passes = new Promise<void>((resolve) => (pass = resolve));
+    const client = createSinkClient({ url: fixture.databases.clickhouseUrl });
+    const slow = Object.create(client) as typeof client;
+    const other = fixture.unopened({ ...options, client: slow });
+    await other.open();
+    await fixture.query(
+      `insert into ${fixture.landing}._walhouse_erased (id, position) values ('public.items', 1)`,
+    );
+    slow.command = () => Promise.reject(new Error('socket hang up'));
+    await expect(other.openStage(ITEMS, true)).rejects.toMatchObject({ kind: 'sink_unreachable' });
+    let waiting = false;
+    slow.command = async (params) => {
+      const deletes = params.query.includes('delete where');
+      if (deletes) waiting = true;
+      if (deletes) await passes;
+      return client.command(params);
+    };
+    const forgotten = other.forgetCheckpoint();
+    await expect.poll(() => waiting).toBe(true);
+    const saved = other.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 190n });
+    await sleep(500);
+    pass();
+    await Promise.all([forgotten, saved]);
+    expect(await fixture.query(`select * from ${fixture.landing}._walhouse_erased`)).toEqual([]);
+    await client.close();
+  });
+
   it('is sent again where the epoch changed while it was on its way', async () => {
     let pass = (): void => {};
     const passes = new Promise<void>((resolve) => (pass = resolve));
