@@ -235,7 +235,8 @@ export async function startService(
       await background?.close();
       await replicator?.close();
       reading.abort();
-      await finished;
+      // Why it was refused is for who waits for that.
+      await finished.catch(() => undefined);
     },
   };
 }
