@@ -35,9 +35,9 @@ import { examine, refuseFixed, withoutKeys } from './reconfigure.js';
 import { retentionStanding } from './standing.js';
 import { version } from './version.js';
 
-/** A batch goes at the latest when it holds this much; the next fills meanwhile. */
 /** How long whoever leaves waits for answers that are on their way, before what they wait for is broken off. */
 const ANSWERS_MS = 2_000;
+/** A batch goes at the latest when it holds this much; the next fills meanwhile. */
 const LIMITS = { batchRowsMax: 100_000, batchBytesMax: 16 * 1024 * 1024 };
 
 export interface Service {

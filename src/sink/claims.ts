@@ -2,14 +2,17 @@ import { sleep } from '../pipeline/backoff.js';
 import { WalhouseError } from '../pipeline/errors.js';
 import type { StoredOwner } from '../pipeline/sink.js';
 import { READ_MS } from './checkpoint.js';
-import { nowOf } from './clock.js';
 import { DURABLE } from './durability.js';
 import { qualified, quoteString } from './identifier.js';
 import type { Server } from './server.js';
 
-/** Processes that claim at the same moment may get the same epoch, which is then nobody's, and claim again. */
-const CLAIMS_MAX = 5;
-const CLAIM_AGAIN_MS = 50;
+/**
+ * Processes that claim at the same moment may get the same epoch, which is then nobody's, and claim again: each after a time of its own, which
+ * doubles, and is in proportion to what a claim takes, so that they do not meet for ever where ClickHouse is slow.
+ */
+const CLAIMS_MAX = 10;
+const CLAIM_AGAIN_MS = 10;
+const CLAIM_AGAIN_MAX_MS = 2_000;
 /** A claim that arrives later than this counts for nothing: who sent it may have gone, and would still be taken for the owner. */
 const CLAIM_S = 10;
 
@@ -47,22 +50,17 @@ export class Claims {
   /** Claims an epoch above all others, and nobody else's. Throws `sink_taken_over` when others claim again and again at the same moment. */
   async next(): Promise<number> {
     for (let claims = 0; claims < CLAIMS_MAX; claims += 1) {
-      if (claims > 0) await sleep(Math.random() * CLAIM_AGAIN_MS);
-      const now = quoteString(await nowOf(this.#server));
-      await this.#server.define(
-        `insert into ${this.#table} (epoch, token, instance)
-         select max(epoch) + 1, ${quoteString(this.#token)}, ${quoteString(this.#instance)} from ${this.#table}
-         having now64(6, 'UTC') < toDateTime64(${now}, 6, 'UTC') + interval ${CLAIM_S} second`,
-        'claiming the tables',
-      );
-      const newest = await this.#newest();
-      if (newest?.isUs === true) return newest.epoch;
+      const startedMs = performance.now();
+      const epoch = await this.#claim();
+      if (epoch !== null) return epoch;
+      const tookMs = Math.max(CLAIM_AGAIN_MS, performance.now() - startedMs);
+      await sleep(Math.random() * Math.min(CLAIM_AGAIN_MAX_MS, tookMs * 2 ** claims));
     }
     throw takenOver(null);
   }
 
   /** Who writes, or did so last. */
-  async find(): Promise<StoredOwner | null> {
+  find(): Promise<StoredOwner | null> {
     return this.#newest(READ_MS);
   }
 
@@ -75,6 +73,29 @@ export class Claims {
   /** A condition for statements that delete: that nobody has claimed since that epoch. */
   isStill(epoch: number): string {
     return `(select max(epoch) from ${this.#table}) <= ${epoch}`;
+  }
+
+  /**
+   * The epoch that is now ours; null where others were quicker. One that arrives when another has claimed since counts for nothing, so neither
+   * does one that was given up on and made again.
+   */
+  async #claim(): Promise<number | null> {
+    const doing = 'claiming the tables';
+    const [at] = await this.#server.rows<{ now: string; newest: string }>(
+      `select toString(now64(6, 'UTC')) as now, toString(max(epoch)) as newest from ${this.#table}`,
+      doing,
+    );
+    const { now, newest } = at!;
+    await this.#server.define(
+      `insert into ${this.#table} (epoch, token, instance)
+        select max(epoch) + 1, ${quoteString(this.#token)}, ${quoteString(this.#instance)} from ${this.#table}
+        having max(epoch) = ${newest}
+          and now64(6, 'UTC') < toDateTime64(${quoteString(now)}, 6, 'UTC') + interval ${CLAIM_S} second`,
+      doing,
+    );
+    const owner = await this.#newest();
+    // Where nothing was stored, the newest may be an earlier one of ours.
+    return owner?.isUs === true && owner.epoch === Number(newest) + 1 ? owner.epoch : null;
   }
 
   /** The newest claim. Where processes claimed at the same moment it is nobody's, though one of them is named. */

@@ -162,7 +162,9 @@ export class Ownership {
     doing: string,
     settings: ClickHouseSettings = {},
   ): Promise<void> {
-    await this.#server.command(`alter table ${table} ${sameFence(this.#epoch)}, ${changes}`, doing, settings);
+    await this.#epochs.within(() =>
+      this.#server.command(`alter table ${table} ${sameFence(this.#epoch)}, ${changes}`, doing, settings),
+    );
   }
 
   /** Two tables or views change places. */

@@ -4,7 +4,15 @@ import { WalhouseError } from '../../src/pipeline/errors.js';
 import { silentLog } from '../../src/pipeline/log.js';
 import { createSinkClient } from '../../src/sink/client.js';
 import { openSink } from '../../src/sink/sink.js';
-import { apply, fill, ANY_MOMENT, sinkFixture, snapshot, type SinkFixture } from '../support/sink-fixture.js';
+import {
+  apply,
+  checkpointAt,
+  fill,
+  ANY_MOMENT,
+  sinkFixture,
+  snapshot,
+  type SinkFixture,
+} from '../support/sink-fixture.js';
 import { relationOf } from '../support/tuples.js';
 
 let fixture: SinkFixture;
@@ -89,14 +97,7 @@ describe('failures', () => {
       log: silentLog,
       insertTimeoutMs: 50,
     });
-    const checkpoint = {
-      identity: { systemIdentifier: '1', timeline: 1, database: 'd' },
-      slot: 's',
-      appliedLsn: 1n,
-      committedAtUs: null,
-      exact: [],
-      lagMs: null,
-    };
+    const checkpoint = checkpointAt(1n);
     await expect(late.saveCheckpoint(checkpoint)).rejects.toMatchObject({ kind: 'sink_timeout' });
     const patient = openSink({ client, database: 'x', tables: new Map(), marts: [], log: silentLog });
     const saving = patient.saveCheckpoint(checkpoint);
@@ -200,9 +201,7 @@ describe('failures', () => {
   it('the checkpoint and the state of the tables outlive the process, and the newest one wins', async () => {
     const sink = await fixture.open();
     const checkpoint = {
-      identity: { systemIdentifier: '7300000000000000001', timeline: 1, database: 'shop' },
-      slot: 'walhouse',
-      appliedLsn: 0xffff_ffff_ffff_fff0n,
+      ...checkpointAt(0xffff_ffff_ffff_fff0n),
       committedAtUs: -1n,
       exact: ['public.items'],
       lagMs: 12,

@@ -1,21 +1,28 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ClickHouseClient } from '@clickhouse/client';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createSinkClient } from '../../src/sink/client.js';
+import type { Relation } from '../../src/pipeline/relation.js';
 import type { Sink } from '../../src/pipeline/sink.js';
-import { ANY_MOMENT, apply, sinkFixture, snapshot, type SinkFixture } from '../support/sink-fixture.js';
+import {
+  ANY_MOMENT,
+  apply,
+  checkpointAt,
+  sinkFixture,
+  snapshot,
+  type SinkFixture,
+} from '../support/sink-fixture.js';
 import { LateNetwork } from '../support/late-network.js';
 import { relationOf, tupleOf } from '../support/tuples.js';
 
-const ITEMS = relationOf('public.items', { id: 'int4', v: 'text' });
+const ITEMS = asInCatalog(relationOf('public.items', { id: 'int4', v: 'text' }));
+/** The same table, to which a column was added. */
+const WIDER = {
+  ...asInCatalog(relationOf('public.items', { id: 'int4', v: 'text', w: 'text' })),
+  oid: ITEMS.oid,
+};
 /** Until then a claim counts. */
 const CLAIM_MS = 10_000;
-const CHECKPOINT = {
-  identity: { systemIdentifier: '7300000000000000001', timeline: 1, database: 'shop' },
-  slot: 'walhouse',
-  committedAtUs: null,
-  exact: [ITEMS.id],
-  lagMs: 0,
-};
 const KEPT = { id: '1', v: 'kept' };
 
 /** A row that comes and goes, in two transactions. */
@@ -29,19 +36,18 @@ describe.each([false, true])('what arrives long after it was sent (history: %s)'
   let fixture: SinkFixture;
   let network: LateNetwork;
   let sink: Sink;
-  let close: () => Promise<void>;
+  let way: ClickHouseClient;
 
   beforeEach(async () => {
     fixture = await sinkFixture(`late_${history}`);
     network = await LateNetwork.before(fixture.databases.clickhouseUrl, 'goes');
-    const client = createSinkClient({ url: network.url });
-    close = () => client.close();
-    sink = fixture.unopened({ ...options, client });
+    way = createSinkClient({ url: network.url });
+    sink = fixture.unopened({ ...options, client: way });
     await sink.open();
     await snapshot(sink, ITEMS, 100n, [KEPT]);
   });
   afterEach(async () => {
-    await close();
+    await way.close();
     await network.close();
     await fixture.close();
   });
@@ -101,13 +107,13 @@ describe.each([false, true])('what arrives long after it was sent (history: %s)'
     await expect(come(sink, '2', 200n)).rejects.toMatchObject({ kind: 'sink_unreachable' });
     await come(sink, '2', 200n);
     await go(sink, '2', 210n);
-    await sink.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 211n });
+    await sink.saveCheckpoint(checkpointAt(211n));
     const { landing } = fixture;
     for (const table of ['items', ...(history ? ['_walhouse_versions_items', '_walhouse_audit_items'] : [])])
       await fixture.query(
         `delete from ${landing}.${table} where ${table.includes('audit') ? `key like '%2%'` : 'id = 2'}`,
       );
-    await sink.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 220n });
+    await sink.saveCheckpoint(checkpointAt(220n));
     expect(network.again.refused).toBeGreaterThan(0);
     expect(await fixture.query(`select id from ${landing}.items`)).toEqual([{ id: 1 }]);
     if (history) {
@@ -139,74 +145,101 @@ describe.each([false, true])('what arrives long after it was sent (history: %s)'
 
   // The same with either.
   if (history) return;
-  it('leaves the epoch alone while rows are deleted in it', async () => {
-    let pass = (): void => {};
-    const passes = new Promise<void>((resolve) => (pass = resolve));
-    const client = createSinkClient({ url: fixture.databases.clickhouseUrl });
-    const slow = Object.create(client) as typeof client;
-    const other = fixture.unopened({ ...options, client: slow });
-    await other.open();
-    await fixture.query(
-      `insert into ${fixture.landing}._walhouse_erased (id, position) values ('public.items', 1)`,
-    );
-    slow.command = () => Promise.reject(new Error('socket hang up'));
-    await expect(other.openStage(ITEMS, true)).rejects.toMatchObject({ kind: 'sink_unreachable' });
-    let waiting = false;
-    slow.command = async (params) => {
-      const deletes = params.query.includes('delete where');
-      if (deletes) waiting = true;
-      if (deletes) await passes;
-      return client.command(params);
-    };
-    const forgotten = other.forgetCheckpoint();
-    await expect.poll(() => waiting).toBe(true);
-    const saved = other.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 190n });
-    await sleep(500);
-    pass();
-    await Promise.all([forgotten, saved]);
-    expect(await fixture.query(`select * from ${fixture.landing}._walhouse_erased`)).toEqual([]);
-    await client.close();
-  });
+  describe('from a process that others do not wait for', () => {
+    let other: Sink;
+    let client: ClickHouseClient;
+    /** What `other` speaks through. */
+    let slow: ClickHouseClient;
+    let pass: () => void;
+    let passes: Promise<void>;
 
-  it('is sent again where the epoch changed while it was on its way', async () => {
-    let pass = (): void => {};
-    const passes = new Promise<void>((resolve) => (pass = resolve));
-    const client = createSinkClient({ url: fixture.databases.clickhouseUrl });
-    const slow = Object.assign(Object.create(client) as typeof client, {
-      insert: async (params: Parameters<typeof client.insert>[0]) => {
+    beforeEach(async () => {
+      passes = new Promise((resolve) => (pass = resolve));
+      client = createSinkClient({ url: fixture.databases.clickhouseUrl });
+      slow = Object.create(client) as ClickHouseClient;
+      other = fixture.unopened({ ...options, client: slow });
+      await other.open();
+      await other.attach(ITEMS, ANY_MOMENT);
+    });
+    afterEach(() => client.close());
+
+    /** The next position that is stored begins a new epoch. */
+    const giveUp = async (): Promise<void> => {
+      slow.command = () => Promise.reject(new Error('socket hang up'));
+      await expect(other.openStage(ITEMS, true)).rejects.toMatchObject({ kind: 'sink_unreachable' });
+      slow.command = client.command.bind(client);
+    };
+    const epoch = async (): Promise<number> => (await other.stored()).owner!.epoch;
+
+    it.each([
+      ['deleted', 'delete where', () => other.forgetCheckpoint(), 'select * from $._walhouse_erased'],
+      [
+        'altered',
+        'add column',
+        () => other.attach(WIDER, ANY_MOMENT),
+        `select count() as n from system.columns where database = '$' and table = 'items' and name = 'w' having n = 0`,
+      ],
+    ] as const)('leaves the epoch alone while rows or tables are %s in it', async (_, part, change, left) => {
+      await fixture.query(
+        `insert into ${fixture.landing}._walhouse_erased (id, position) values ('public.items', 1)`,
+      );
+      await giveUp();
+      const before = await epoch();
+      let waiting = false;
+      slow.command = async (params) => {
+        if (params.query.includes(part)) {
+          waiting = true;
+          await passes;
+        }
+        return client.command(params);
+      };
+      const changed = change();
+      await expect.poll(() => waiting).toBe(true);
+      const saved = other.saveCheckpoint(checkpointAt(190n));
+      await sleep(500);
+      pass();
+      await Promise.all([changed, saved]);
+      expect(await fixture.query(left.replace('$', fixture.landing))).toEqual([]);
+      expect(await epoch()).toBe(before + 1);
+    });
+
+    it('is sent again where the epoch changed while it was on its way', async () => {
+      slow.insert = async (params) => {
         if (params.table.endsWith('.`items`')) await passes;
         return client.insert(params);
-      },
+      };
+      const before = await epoch();
+      const stored = come(other, '2', 200n);
+      await giveUp();
+      await other.saveCheckpoint(checkpointAt(190n));
+      expect(await epoch()).toBe(before + 1);
+      pass();
+      await stored;
+      await go(other, '2', 210n);
+      await expectKeptAlone();
+      const versions = await fixture.query(`select _version from ${fixture.landing}.items where id = 2`);
+      expect(versions.length).toBeGreaterThan(0);
     });
-    const other = fixture.unopened({ ...options, client: slow });
-    await other.open();
-    await other.attach(ITEMS, ANY_MOMENT);
-    const { epoch } = (await other.stored()).owner!;
-    const stored = come(other, '2', 200n);
-    slow.command = () => Promise.reject(new Error('socket hang up'));
-    await expect(other.openStage(ITEMS, true)).rejects.toMatchObject({ kind: 'sink_unreachable' });
-    slow.command = client.command.bind(client);
-    await other.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 190n });
-    expect((await other.stored()).owner!.epoch).toBe(epoch + 1);
-    pass();
-    await stored;
-    await go(other, '2', 210n);
-    await expectKeptAlone();
-    const versions = await fixture.query(`select _version from ${fixture.landing}.items where id = 2`);
-    expect(versions.length).toBeGreaterThan(0);
-    await client.close();
   });
 
   it('is no claim any more, when it was one', async () => {
     const owner = async (): Promise<unknown> => (await sink.stored()).owner;
     const before = await owner();
     await network.claimAgain();
-    expect(await owner(), 'a claim that comes in time').not.toEqual(before);
-    await beginAnew();
-    const now = await owner();
-    await sleep(CLAIM_MS + 100);
-    await network.claimAgain();
-    expect(await owner()).toEqual(now);
+    expect(await owner(), 'one that has counted').toEqual(before);
+    const claimLate = async (afterMs: number): Promise<void> => {
+      network.holdsClaims = true;
+      await expect(fixture.unopened({ client: way }).open()).rejects.toMatchObject({
+        kind: 'sink_unreachable',
+      });
+      network.holdsClaims = false;
+      await sleep(afterMs);
+      await network.claimAgain();
+    };
+    await claimLate(CLAIM_MS + 100);
+    expect(await owner()).toEqual(before);
+    await claimLate(0);
+    expect(await owner(), 'one that comes in time').not.toEqual(before);
   });
 
   it('leaves the epoch as it is where all that was sent was answered', async () => {
@@ -218,3 +251,10 @@ describe.each([false, true])('what arrives long after it was sent (history: %s)'
     expect((await sink.stored()).owner).toEqual({ ...owner, epoch: owner!.epoch + 1 });
   });
 });
+
+/** With what the catalog says of a table whose rows nothing has rewritten. */
+function asInCatalog(relation: Relation): Relation {
+  const columns = relation.columns.map((column, index) => ({ ...column, attnum: index + 1 }));
+  const stamp = { file: '1', columns: `${columns.length}`, width: columns.length, missing: {}, leaves: [] };
+  return { ...relation, columns, stamp: JSON.stringify(stamp) };
+}

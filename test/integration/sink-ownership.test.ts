@@ -1,18 +1,18 @@
 import { connect, type Socket } from 'node:net';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { WalhouseError } from '../../src/pipeline/errors.js';
-import { ANY_MOMENT, sinkFixture, snapshot, apply, type SinkFixture } from '../support/sink-fixture.js';
+import {
+  ANY_MOMENT,
+  apply,
+  checkpointAt,
+  sinkFixture,
+  snapshot,
+  type SinkFixture,
+} from '../support/sink-fixture.js';
 import { relationOf } from '../support/tuples.js';
 
 const ITEMS = relationOf('public.items', { id: 'int4', v: 'text' });
 const OPTIONS = { tables: new Map([[ITEMS.id, { history: false }]]) };
-const CHECKPOINT = {
-  identity: { systemIdentifier: '7300000000000000001', timeline: 1, database: 'shop' },
-  slot: 'walhouse',
-  committedAtUs: null,
-  exact: [ITEMS.id],
-  lagMs: 0,
-};
 
 /** ClickHouse begins a statement once it has read a buffer full. */
 const HALF = '7\tlate\t1\t0\t2026-11-21 09:00:00\n'.repeat(30_000);
@@ -37,7 +37,7 @@ describe('once another instance has begun to write', () => {
   it('rows, checkpoints, states, switches and deletions of the earlier one are turned away', async () => {
     const first = await fixture.open(OPTIONS);
     await snapshot(first, ITEMS, 100n, [{ id: '1', v: 'a' }]);
-    await first.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 900n });
+    await first.saveCheckpoint(checkpointAt(900n));
     // It has a new copy of the table ready.
     await first.openStage(ITEMS, true);
     const writer = await first.beginSnapshot(ITEMS, 200n);
@@ -45,7 +45,7 @@ describe('once another instance has begun to write', () => {
 
     const second = await fixture.open(OPTIONS);
     expect(await second.attach(ITEMS, ANY_MOMENT)).toMatchObject({ live: true, stale: false });
-    await second.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 500n });
+    await second.saveCheckpoint(checkpointAt(500n));
     const [before, there] = [await rows(), await names()];
 
     const late = { kind: 'sink_taken_over' };
@@ -59,7 +59,7 @@ describe('once another instance has begun to write', () => {
       apply(first, { commitLsn: 310n, changes: [{ op: 'truncate', relation: ITEMS }] }),
     ).rejects.toMatchObject(late);
     await expect(first.endSnapshot(ITEMS, 200n)).rejects.toMatchObject(late);
-    await expect(first.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 950n })).rejects.toMatchObject(late);
+    await expect(first.saveCheckpoint(checkpointAt(950n))).rejects.toMatchObject(late);
     await expect(first.markStale([ITEMS.id], 'unfit')).rejects.toMatchObject(late);
     await expect(first.forgetCheckpoint()).rejects.toMatchObject(late);
     await expect(first.attach({ ...ITEMS, comment: 'by other words' }, ANY_MOMENT)).rejects.toMatchObject(
@@ -114,9 +114,7 @@ describe('once another instance has begun to write', () => {
     const newest = stored.flatMap(({ owner }, index) => (owner?.isUs === true ? [index] : []));
     expect(newest).toHaveLength(1);
     if (results[newest[0]!]!.status === 'rejected') await sinks[newest[0]!]!.open();
-    const saved = await Promise.allSettled(
-      sinks.map((sink) => sink.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 700n })),
-    );
+    const saved = await Promise.allSettled(sinks.map((sink) => sink.saveCheckpoint(checkpointAt(700n))));
     expect(saved.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
   });
 
@@ -134,10 +132,10 @@ describe('once another instance has begun to write', () => {
     await fixture.query(`alter table ${landing}._walhouse_checkpoint add constraint ${later} check 1`);
     await expect(sink.open()).rejects.toMatchObject({ kind: 'sink_taken_over' });
     expect(JSON.stringify(await fences())).toContain(later);
-    await expect(sink.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 800n })).rejects.toThrow();
+    await expect(sink.saveCheckpoint(checkpointAt(800n))).rejects.toThrow();
     await fixture.query(`alter table ${landing}._walhouse_checkpoint drop constraint ${later}`);
     await sink.open();
-    await sink.saveCheckpoint({ ...CHECKPOINT, appliedLsn: 800n });
+    await sink.saveCheckpoint(checkpointAt(800n));
   });
 
   it('what nobody has ever written is found to be nothing, and reading it makes nothing', async () => {

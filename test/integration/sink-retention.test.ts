@@ -7,6 +7,7 @@ import { expiresAt, expiryOf, type Keep } from '../../src/sink/retention.js';
 import {
   ANY_MOMENT,
   apply,
+  checkpointAt,
   sinkFixture,
   snapshot,
   type Change,
@@ -434,14 +435,7 @@ describe('retention', () => {
       commitLsn: 0x2000n,
       changes: [OLD, OLD, FRESH].map((d, id) => ({ op: 'insert', relation, row: { id: `${id}`, d } })),
     });
-    await sink.saveCheckpoint({
-      identity: { systemIdentifier: '1', timeline: 1, database: 'd' },
-      slot: 's',
-      appliedLsn: 0x3000n,
-      committedAtUs: null,
-      exact: [],
-      lagMs: null,
-    });
+    await sink.saveCheckpoint(checkpointAt(0x3000n));
     await fixture.query(`create table ${landing}._walhouse_next_held as ${landing}.held`);
     await fixture.query(`system stop ttl merges ${landing}._walhouse_next_held`);
     await fixture.query(`insert into ${landing}._walhouse_next_held select * from ${landing}.held`);

@@ -28,6 +28,8 @@ interface Answer {
 export class LateNetwork {
   /** How many arrived again, and were stored or refused. */
   readonly again = { accepted: 0, refused: 0 };
+  /** Claims do not arrive until `claimAgain`. */
+  holdsClaims = false;
   readonly #target: URL;
   readonly #text: string;
   readonly #server: Server;
@@ -92,9 +94,11 @@ export class LateNetwork {
   }
 
   async #pass(sent: Sent): Promise<Answer> {
+    const claims = /^insert into \S+_walhouse_owner`? /.test(sent.body.toString());
+    if (claims) this.#claims.push(sent);
+    if (claims && this.holdsClaims) throw new Error('held');
     const answer = await this.#send(sent);
     const params = new URL(sent.path, this.#target).searchParams;
-    if (/^insert into \S+_walhouse_owner`? /.test(sent.body.toString())) this.#claims.push(sent);
     if (params.get('query_id')?.startsWith('walhouse-') !== true) return answer;
     await Promise.all(
       [...this.#inserts, ...this.#earlier].map(async (late) => {

@@ -1,7 +1,7 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { silentLog } from '../../src/pipeline/log.js';
 import type { Relation } from '../../src/pipeline/relation.js';
-import type { Batch, Sink } from '../../src/pipeline/sink.js';
+import type { Batch, Checkpoint, Sink } from '../../src/pipeline/sink.js';
 import { createSinkClient } from '../../src/sink/client.js';
 import { openSink, type SinkOptions } from '../../src/sink/sink.js';
 import { createDatabases, type TestDatabases } from './servers.js';
@@ -17,6 +17,18 @@ export type Row = Readonly<Record<string, Text>>;
 
 /** For `attach`, where it does not matter when. */
 export const ANY_MOMENT = { applied: 0n, seen: 0n };
+
+/** Everything before `appliedLsn` is stored. */
+export function checkpointAt(appliedLsn: bigint): Checkpoint {
+  return {
+    identity: { systemIdentifier: '7300000000000000001', timeline: 1, database: 'shop' },
+    slot: 'walhouse',
+    appliedLsn,
+    committedAtUs: null,
+    exact: [],
+    lagMs: 0,
+  };
+}
 
 export interface TestTransaction {
   readonly commitLsn: bigint;
