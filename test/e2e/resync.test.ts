@@ -30,7 +30,10 @@ class Writer {
 
   constructor(scenario: Scenario) {
     this.#done = (async () => {
-      for (let left = 900; this.#going && left > 0; left -= 1) await scenario.sql(change(Writer.#next++));
+      for (let left = 900; this.#going && left > 0; left -= 1) {
+        await scenario.sql(change(Writer.#next++));
+        await sleep(10);
+      }
     })();
   }
 

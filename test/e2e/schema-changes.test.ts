@@ -346,7 +346,7 @@ describe('a table with marts over it', () => {
       const questions = (async () => {
         while (asking) {
           answers.add((await fetch(`${scenario.walhouse.url}/v1/merchants/1/risk`)).status);
-          await sleep(5);
+          await sleep(20);
         }
       })();
       await scenario.sql(`alter table payments add note text not null default 'none';

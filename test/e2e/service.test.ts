@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import type { StatusDocument } from '../../src/ops/status.js';
@@ -91,7 +92,10 @@ describe('the service', () => {
     await moving.connect();
     let going = true;
     const writing = (async () => {
-      while (going) await moving.query(`update merchants set name = name || '.' where merchant_id = 43`);
+      while (going) {
+        await moving.query(`update merchants set name = name || '.' where merchant_id = 43`);
+        await sleep(2);
+      }
     })();
     try {
       for (let round = 0; round < 3; round += 1) {

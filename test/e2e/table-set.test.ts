@@ -113,7 +113,8 @@ describe.each(decoders)('with %s', (decoder) => {
   }
 
   const ways = [
-    ['between two runs', restart],
+    // What a start finds changed is no decoder's business.
+    ...(decoder === 'pgoutput' ? [['between two runs', restart] as const] : []),
     ['while it runs', reload],
   ] as const;
 
@@ -241,7 +242,7 @@ describe.each(decoders)('with %s', (decoder) => {
     const asked = (async () => {
       while (asking) {
         answers.add((await fetch(`${url}/v1/replication?min_lsn=0/1`)).status);
-        await sleep(5);
+        await sleep(20);
       }
     })();
     await write();

@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { freePort } from '../../src/dev/servers/ports.js';
@@ -131,6 +132,7 @@ describe('walhouse verify', () => {
         // A row that is changed all the time.
         await writer.query(`update payments set status = 'hot ${i}' where id = 1`);
         written = i;
+        await sleep(2);
       }
     };
     const done = write();

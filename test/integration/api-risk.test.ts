@@ -257,7 +257,7 @@ class Model {
 const IDS = [1n, 2n, 3n, 9_007_199_254_740_993n, -(2n ** 63n), 2n ** 63n - 1n, 404n];
 
 describe('the mart', () => {
-  test.each([11, 22, 33, 44, 55, 66, 77, 88, 99, 110, 121, 132])(
+  test.each([11, 22, 33, 44, 55, 66])(
     'gives what a model of the source gives, at every position, over random histories (seed %i)',
     async (seed) => {
       await clear();

@@ -13,7 +13,7 @@ export async function landingIdentities({ databases }: Scenario): Promise<Map<st
 }
 
 /** Far more often than anything is replaced, and not as often as the server could answer. */
-const READ_EVERY_MS = 5;
+const READ_EVERY_MS = 25;
 
 /** Reads views over and over, as analysts would; `end` gives what ClickHouse refused. */
 export function readOn({ databases }: Scenario, views: readonly string[]): { end(): Promise<string[]> } {

@@ -86,7 +86,7 @@ export class MovingPayments {
                  (${200_000 + n}, 7, 1, 1.00, 'Check', 'Paid', now() - interval '1 hour');
         commit`);
       this.#ends.push(await this.#lsn());
-      await sleep(5);
+      await sleep(10);
     }
   }
 
@@ -104,7 +104,7 @@ export class MovingPayments {
         if (answer.status !== 503) seen.wrong.push(`${answer.status} ${await answer.text()}`);
         else await answer.body?.cancel();
       } else this.#judge((await answer.json()) as never, seen);
-      await sleep(answer?.status === 200 ? 10 : 30);
+      await sleep(answer?.status === 200 ? 25 : 50);
     }
   }
 

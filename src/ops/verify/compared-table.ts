@@ -1,5 +1,6 @@
 import type { ClickHouseClient } from '@clickhouse/client';
 import { WalhouseError } from '../../pipeline/errors.js';
+import type { Lsn } from '../../pipeline/lsn.js';
 import { rowsReplaced, type Column, type Relation } from '../../pipeline/relation.js';
 import { parseDefinition } from '../../sink/evolution.js';
 import { qualified } from '../../sink/identifier.js';
@@ -26,6 +27,8 @@ export interface ComparedTable {
   /** Indexes into `checked`, in the order of the key. */
   readonly key: readonly number[];
   readonly columns: ColumnFindings;
+  /** The position of the snapshot that the copy which people read began with. */
+  readonly copiedAt: Lsn;
   /** It was made from other columns than the source has, or before the source replaced the rows: by hand, or a new copy is about to be made. */
   readonly isOther: boolean;
 }
@@ -68,9 +71,10 @@ export async function comparedTable(
       fix: 'let the snapshot of the table finish first (walhouse status), or correct sink.database',
     });
   }
-  const [made] = await askClickHouse<{ definition: string; stamp: string }>(
+  // After its columns: a copy that takes its place in between is told by its position.
+  const [made] = await askClickHouse<{ definition: string; stamp: string; copied_at: string }>(
     client,
-    `select definition, stamp from ${qualified(landing.database, '_walhouse_tables')} final where id = {id:String}`,
+    `select definition, stamp, toString(snapshot_lsn) as copied_at from ${qualified(landing.database, '_walhouse_tables')} final where id = {id:String}`,
     { id: relation.id },
   );
   refuseOtherMask(made?.definition ?? '', relation, masked);
@@ -104,7 +108,8 @@ export async function comparedTable(
   const names = new Set(relation.columns.map(({ name }) => name));
   const extra = [...types.keys()].filter((name) => !names.has(name) && !OWN_COLUMNS.has(name));
   const isOther = missing.length + extra.length > 0 || rowsReplaced(made?.stamp, relation.stamp);
-  return { relation, landing, checked, key, columns: { missing, extra, unchecked }, isOther };
+  const copiedAt = BigInt(made?.copied_at ?? '0');
+  return { relation, landing, checked, key, columns: { missing, extra, unchecked }, copiedAt, isOther };
 }
 
 /** Whether the same is compared of both. */

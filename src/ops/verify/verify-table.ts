@@ -3,9 +3,7 @@ import { WalhouseError } from '../../pipeline/errors.js';
 import { formatLsn, lsnFrom, type Lsn } from '../../pipeline/lsn.js';
 import type { Relation } from '../../pipeline/relation.js';
 import { versionBound } from '../../pipeline/version.js';
-import { qualified } from '../../sink/identifier.js';
 import type { MaskedColumns, Masker } from '../../sink/mask.js';
-import { databasesFor } from '../../sink/names.js';
 import type { TablesStanding } from './applied.js';
 import type { ComparedRetention } from '../compare/retention-cut.js';
 import { Buckets, bucketCount } from './buckets.js';
@@ -17,13 +15,7 @@ import { Reader } from './reader.js';
 import type { TableReport } from './report.js';
 import { takeRetentionEdge } from './retention-edge.js';
 import { extentOf, scan, type Piece } from './scan.js';
-import {
-  addPostgresSums,
-  askClickHouse,
-  readClickHouseRows,
-  readClickHouseSums,
-  readPostgresRows,
-} from './sides.js';
+import { addPostgresSums, readClickHouseRows, readClickHouseSums, readPostgresRows } from './sides.js';
 import { PositionedSnapshot } from './snapshot.js';
 import { type KeyTexts, Statements } from './statements.js';
 
@@ -160,25 +152,31 @@ class TableVerification {
       const buckets = bucketCount(rows);
       const { position, encoding } = snapshot;
       refuseIncomplete(relation.id, await this.#options.applied(position));
-      if ((await this.#copiedAt()) > position) return null;
-      const table = await this.#found();
+      const table = await this.#read();
+      if (table.copiedAt > position) return null;
+      await this.#hold(table);
       this.#position ??= position;
       const statements = new Statements({ table, buckets, edge, position, encoding });
       const result = await compare({ snapshot, readers, statements, buckets, from, pieces });
       for (const reader of readers) this.#sourceMs += reader.busyMs;
       if (edge?.isPassed() === true) throw tooSlow(relation);
-      if ((await this.#copiedAt()) > position) throw copiedAnew(relation);
-      await this.#found();
+      const after = await this.#read();
+      if (after.copiedAt > position || !isSame(table, after)) throw copiedAnew(relation);
       return { result };
     } finally {
       snapshot.close();
     }
   }
 
-  /** What ClickHouse has, which must not change from the first pass on. */
-  async #found(): Promise<ComparedTable> {
-    const { clickhouse, database, relation, masked, evenOther } = this.#options;
-    const table = await comparedTable(clickhouse, database, relation, masked ?? null);
+  /** What ClickHouse has. */
+  #read(): Promise<ComparedTable> {
+    const { clickhouse, database, relation, masked } = this.#options;
+    return comparedTable(clickhouse, database, relation, masked ?? null);
+  }
+
+  /** What is compared must not change from the first pass on. */
+  async #hold(table: ComparedTable): Promise<void> {
+    const { clickhouse, relation, evenOther } = this.#options;
     if (this.#table === null) {
       if (table.isOther && !evenOther) throw new MadeFromOther(relation);
       this.#table = table;
@@ -186,19 +184,6 @@ class TableVerification {
       const quarantined = await quarantinedKeys(clickhouse, table);
       this.#findings = new Findings((texts) => quarantined.has(JSON.stringify(texts)));
     } else if (!isSame(this.#table, table)) throw copiedAnew(relation);
-    return table;
-  }
-
-  /** The position of the snapshot that the copy which people read began with. */
-  async #copiedAt(): Promise<Lsn> {
-    const { clickhouse, database, relation } = this.#options;
-    const tables = qualified(databasesFor(database).landing, '_walhouse_tables');
-    const [row] = await askClickHouse<{ lsn: string }>(
-      clickhouse,
-      `select toString(snapshot_lsn) as lsn from ${tables} final where id = {id:String}`,
-      { id: relation.id },
-    );
-    return BigInt(row?.lsn ?? '0');
   }
 
   async #compareAll(pass: Pass): Promise<KeyTexts[]> {
