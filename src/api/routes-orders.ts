@@ -1,6 +1,6 @@
 import { createRoute, z, type OpenAPIHono } from '@hono/zod-openapi';
 import { bodyLimit } from 'hono/body-limit';
-import { sleep } from '../pipeline/backoff.js';
+import { endsWithin } from '../pipeline/backoff.js';
 import { WalhouseError } from '../pipeline/errors.js';
 import { formatLsn } from '../pipeline/lsn.js';
 import { REPAIR_KEYS_MAX, type RepairReport } from '../pipeline/repairs.js';
@@ -184,13 +184,11 @@ async function repaired(
   id: string,
   keys: readonly (readonly string[])[],
 ): Promise<RepairReport | null> {
-  const patience = new AbortController();
   const work = control.repair(id, keys);
   // Whoever waited for it may have gone.
   work.catch(() => undefined);
   try {
-    const done = await Promise.race([work, sleep(REPAIR_MS, patience.signal).then(() => 'late' as const)]);
-    if (done !== 'late') return done;
+    if (await endsWithin(REPAIR_MS, work)) return await work;
   } catch (error) {
     if (!(error instanceof WalhouseError)) throw error;
     if (error.kind === 'repair_too_large') throw repairTooLarge(error.what);
@@ -204,8 +202,6 @@ async function repaired(
       ...(rejected ? {} : { retryAfterMs: 1_000 }),
       cause: error,
     });
-  } finally {
-    patience.abort();
   }
   throw new Problem({
     status: 503,

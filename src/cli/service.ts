@@ -18,7 +18,7 @@ import type { StatusDocument } from '../ops/status.js';
 import { statusOf } from '../ops/status-of.js';
 import { StandingHistory } from '../ops/standing-history.js';
 import { StoredPositions } from '../ops/stored-positions.js';
-import { sleep } from '../pipeline/backoff.js';
+import { endsWithin } from '../pipeline/backoff.js';
 import type { Log } from '../pipeline/log.js';
 import { Replicator } from '../pipeline/replicator.js';
 import type { Sink } from '../pipeline/sink.js';
@@ -230,8 +230,7 @@ export async function startService(
     },
     async close() {
       // Answers that are nearly ready are given; whoever waits for something that takes longer learns that it is broken off.
-      const served = server.close();
-      await Promise.race([served, sleep(ANSWERS_MS)]);
+      await endsWithin(ANSWERS_MS, server.close());
       await background?.close();
       await replicator?.close();
       reading.abort();

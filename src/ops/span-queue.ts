@@ -5,7 +5,7 @@ import {
   type SpanExporter,
   type SpanProcessor,
 } from '@opentelemetry/sdk-trace';
-import { sleep } from '../pipeline/backoff.js';
+import { endsWithin } from '../pipeline/backoff.js';
 import type { Log } from '../pipeline/log.js';
 
 /** Spans that wait to be delivered, those on their way included; more are dropped. */
@@ -74,10 +74,10 @@ export class SpanQueue implements SpanProcessor {
   /** Delivers what waits, unless nothing could be delivered lately or it takes longer than `ms`. */
   async leave(ms: number): Promise<void> {
     if (this.#failing) return;
-    const patience = new AbortController();
-    const delivered = this.#batches.shutdown().catch(() => undefined);
-    await Promise.race([delivered, sleep(ms, patience.signal)]);
-    patience.abort();
+    await endsWithin(
+      ms,
+      this.#batches.shutdown().catch(() => undefined),
+    );
   }
 
   #delivered(spans: number, result: ExportResult): ExportResult {

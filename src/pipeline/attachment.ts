@@ -1,5 +1,5 @@
 import { Applier, type BatchLimits } from './applier.js';
-import { sleep } from './backoff.js';
+import { endsWithin } from './backoff.js';
 import { BatchTraces } from './batch-traces.js';
 import { Checkpointer } from './checkpointer.js';
 import type { WalhouseError } from './errors.js';
@@ -138,10 +138,10 @@ export class Attachment {
   leave(): Promise<void> {
     this.#leaving ??= (async () => {
       this.#stream.pause();
-      const patience = new AbortController();
-      const drained = this.applier.drain().then(() => this.#checkpointer.flush());
-      await Promise.race([drained, sleep(DRAIN_MS, patience.signal)]);
-      patience.abort();
+      await endsWithin(
+        DRAIN_MS,
+        this.applier.drain().then(() => this.#checkpointer.flush()),
+      );
       await this.#stream.close();
     })();
     return this.#leaving;

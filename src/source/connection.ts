@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import { Client, Pool, type ClientConfig } from 'pg';
+import { endsWithin } from '../pipeline/backoff.js';
 import { WalhouseError } from '../pipeline/errors.js';
 import { tlsOptions, type Tls } from '../pipeline/tls.js';
 import { sourceError } from './source-error.js';
@@ -159,16 +160,10 @@ export function openPool(url: string): Pool {
 /** Ends the pool; a query that a silent network keeps from its answer is not waited for. */
 export async function closePool(pool: Pool): Promise<void> {
   const ended = pool.end();
-  let patience: NodeJS.Timeout | undefined;
-  const late = new Promise<'late'>((resolve) => {
-    patience = setTimeout(() => resolve('late'), POOL_GOODBYE_MS);
-  });
-  const first = await Promise.race([ended, late]);
-  clearTimeout(patience);
-  if (first !== 'late') return;
+  if (await endsWithin(POOL_GOODBYE_MS, ended)) return;
   for (const client of (pool as unknown as { readonly _clients: Client[] })._clients)
     socketOf(client).destroy();
-  await Promise.race([ended, new Promise((resolve) => setTimeout(resolve, POOL_GOODBYE_MS))]);
+  await endsWithin(POOL_GOODBYE_MS, ended);
 }
 
 /** Settings that older servers do not know, so they cannot be asked for at start-up. */

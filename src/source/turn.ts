@@ -1,9 +1,11 @@
 import type { Client } from 'pg';
+import { endsWithin } from '../pipeline/backoff.js';
 import type { Turn } from '../pipeline/source.js';
 import { connect, destroy, type Target } from './connection.js';
 import { slotHolder, slotInUse } from './slot.js';
 
 const ANSWER_MS = 10_000;
+const GOODBYE_MS = 1_000;
 
 /** The advisory lock's number: any that nobody else would choose, and the same for one slot. */
 const KEY = `hashtextextended('walhouse turn ' || $1, 0)`;
@@ -55,6 +57,9 @@ function patiently(
 
 /** The lock goes with its connection; at once where the server says so, else when it notices. */
 async function end(client: Client): Promise<void> {
-  await Promise.race([client.end().catch(() => {}), new Promise((resolve) => setTimeout(resolve, 1_000))]);
+  await endsWithin(
+    GOODBYE_MS,
+    client.end().catch(() => {}),
+  );
   destroy(client);
 }

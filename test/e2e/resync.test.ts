@@ -32,7 +32,7 @@ class Writer {
     this.#done = (async () => {
       for (let left = 900; this.#going && left > 0; left -= 1) {
         await scenario.sql(change(Writer.#next++));
-        await sleep(10);
+        await sleep(60);
       }
     })();
   }

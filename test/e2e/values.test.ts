@@ -146,7 +146,8 @@ describe.each(DECODERS)('values through %s', (decoder) => {
     },
   );
 
-  it.runIf(isThere)('are the same after their WAL was delivered again', async () => {
+  // What is stored of them a second time is no decoder's business.
+  it.runIf(decoder === 'pgoutput')('are the same after their WAL was delivered again', async () => {
     const { walhouse } = scenario!;
     expect(await walhouse.stop()).toBe(0);
     await scenario!.sql(tables.map((table) => table.before(AGAIN, 'stream')).join('\n'));
