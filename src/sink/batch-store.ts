@@ -18,6 +18,7 @@ export class BatchStore {
   readonly #server: Server;
   readonly #copies: Copies;
   readonly #quarantine: Quarantine;
+  readonly #underWay = new Set<Promise<void>>();
 
   constructor(server: Server, copies: Copies, quarantine: Quarantine) {
     this.#server = server;
@@ -26,6 +27,21 @@ export class BatchStore {
   }
 
   async store(batch: RowBatch, span: Span | null): Promise<void> {
+    const storing = this.#store(batch, span);
+    this.#underWay.add(storing);
+    try {
+      await storing;
+    } finally {
+      this.#underWay.delete(storing);
+    }
+  }
+
+  /** Resolves when no batch is on its way any more that was begun before, stored or not. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#underWay);
+  }
+
+  async #store(batch: RowBatch, span: Span | null): Promise<void> {
     span?.note({ 'walhouse.tables': Array.from(batch.tables, ({ plan }) => plan.id) });
     await this.#quarantine.add(batch.quarantined);
     const queue = [...batch.tables];

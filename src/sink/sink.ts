@@ -128,6 +128,7 @@ class ClickHouseSink implements Sink {
       plans: this.#plans,
       copies: this.#copies,
       pool: this.#pool,
+      batches: this.#batches,
     });
   }
 

@@ -2,6 +2,7 @@ import { failpoint } from '../pipeline/failpoint.js';
 import type { Lsn } from '../pipeline/lsn.js';
 import type { Relation } from '../pipeline/relation.js';
 import { auditTable } from './audit.js';
+import type { BatchStore } from './batch-store.js';
 import type { Copies } from './copies.js';
 import { definitionOf } from './evolution.js';
 import { landingTable } from './landing.js';
@@ -29,6 +30,8 @@ export interface SwitchingOptions {
   readonly plans: Plans;
   readonly copies: Copies;
   readonly pool: BufferPool;
+  /** Whose rows may be on their way to a copy. */
+  readonly batches: BatchStore;
 }
 
 /**
@@ -140,10 +143,12 @@ export class Switching {
 
   /** Drops a copy that was not finished, if there is any. */
   async dropStage(id: string): Promise<void> {
-    const { copies, marts } = this.#options;
+    const { copies, marts, batches } = this.#options;
     const before = copies.staged.get(id);
     if (before === undefined) return;
     copies.staged.delete(id);
+    // What goes to the copy as well finds it there.
+    await batches.settled();
     await marts.dropStages(before.marts);
     await this.#dropCopies(before.stage.plan, `dropping a copy of ${id} that was not finished`);
   }

@@ -203,6 +203,27 @@ describe.each([false, true])('what arrives long after it was sent (history: %s)'
       expect(await epoch()).toBe(before + 1);
     });
 
+    it('finds the copy that it was meant for, though another is to take its place', async () => {
+      await other.openStage(ITEMS, true);
+      let waiting = false;
+      slow.insert = async (params) => {
+        if (params.table.includes('_walhouse_next_items')) {
+          waiting = true;
+          await passes;
+        }
+        return client.insert(params);
+      };
+      const stored = come(other, '2', 200n);
+      await expect.poll(() => waiting).toBe(true);
+      const opened = other.openStage(ITEMS, true);
+      await sleep(300);
+      pass();
+      await Promise.all([stored, opened]);
+      await go(other, '2', 210n);
+      await snapshot(other, ITEMS, 300n, [KEPT]);
+      await expectKeptAlone();
+    });
+
     it('is sent again where the epoch changed while it was on its way', async () => {
       slow.insert = async (params) => {
         if (params.table.endsWith('.`items`')) await passes;
