@@ -38,6 +38,8 @@ export class Ownership {
   readonly #leftovers: Leftovers;
   /** Kept until there is another; 0, below every claim, before the first. */
   #epoch = 0;
+  /** The newest that is ours. */
+  #claimed = 0;
   /** How many tables were made so far. */
   #made = 0;
   /** What was sent in this epoch and may yet arrive. */
@@ -95,6 +97,7 @@ export class Ownership {
 
   async hasRenewed(queryId: string): Promise<boolean> {
     await this.#epochs.settled();
+    await this.#finishRenewal();
     return epochOf(queryId) < this.#epoch;
   }
 
@@ -124,7 +127,7 @@ export class Ownership {
 
   /** Deletes or rewrites rows, on the condition that nobody has claimed since; this owner does not, until that is done. */
   deleting<T>(run: (still: string) => Promise<T>): Promise<T> {
-    return this.#epochs.within(() => run(this.#claims.isStill(this.#epoch)));
+    return this.#inEpoch(() => run(this.#claims.isStill(this.#epoch)));
   }
 
   /** The error for a statement that was turned away because another process writes now; null where that is not the reason. */
@@ -146,12 +149,12 @@ export class Ownership {
     define: (name: string, constraints: readonly string[]) => string,
     doing: string,
   ): Promise<void> {
-    await this.#epochs.within(async () => {
+    await this.#inEpoch(async () => {
       this.#made += 1;
       const constraints = constraintsOf({ epoch: this.#epoch, made: this.#made });
       const made = qualified(this.#databases.landing, `${MADE_PREFIX}${randomUUID()}`);
       await this.#server.define(define(made, constraints), doing);
-      await this.rename(made, table, doing);
+      await this.#rename(made, table, doing);
     });
   }
 
@@ -162,7 +165,7 @@ export class Ownership {
     doing: string,
     settings: ClickHouseSettings = {},
   ): Promise<void> {
-    await this.#epochs.within(() =>
+    await this.#inEpoch(() =>
       this.#server.command(`alter table ${table} ${sameFence(this.#epoch)}, ${changes}`, doing, settings),
     );
   }
@@ -174,7 +177,7 @@ export class Ownership {
 
   /** The same with several pairs, in one statement. */
   async exchangeAll(pairs: readonly (readonly [string, string])[], doing: string): Promise<void> {
-    await this.#epochs.within(() => {
+    await this.#inEpoch(() => {
       const guards = guardsOf(this.#epoch, this.#databases);
       const all = [guards, ...pairs].map(([one, other]) => `${one} and ${other}`);
       return this.#server.define(`exchange tables ${all.join(', ')}`, doing);
@@ -182,11 +185,7 @@ export class Ownership {
   }
 
   async rename(from: string, to: string, doing: string): Promise<void> {
-    await this.#epochs.within(() => {
-      const [a] = guardsOf(this.#epoch, this.#databases);
-      const away = qualified(this.#databases.landing, goneName());
-      return this.#server.define(`rename table ${a} to ${away}, ${away} to ${a}, ${from} to ${to}`, doing);
-    });
+    await this.#inEpoch(() => this.#rename(from, to, doing));
   }
 
   /** Drops a table or view that may be there. */
@@ -229,10 +228,28 @@ export class Ownership {
     return rows.length > 0;
   }
 
+  async #rename(from: string, to: string, doing: string): Promise<void> {
+    const [a] = guardsOf(this.#epoch, this.#databases);
+    const away = qualified(this.#databases.landing, goneName());
+    await this.#server.define(`rename table ${a} to ${away}, ${away} to ${a}, ${from} to ${to}`, doing);
+  }
+
+  /** Does what names the epoch, which stays the same until that is done. */
+  async #inEpoch<T>(work: () => Promise<T>): Promise<T> {
+    await this.#finishRenewal();
+    return this.#epochs.within(work);
+  }
+
+  /** One that failed half way turns away what is of the epoch that we still have. */
+  async #finishRenewal(): Promise<void> {
+    if (this.#claimed > this.#epoch) await this.renew();
+  }
+
   /** `isOurs`: the epoch of before is ours, too. */
   async #begin(isOurs: boolean): Promise<void> {
     if (!isOurs) this.#views.clear();
     const epoch = await this.#claims.next();
+    this.#claimed = epoch;
     await this.#eviction.perform(epoch);
     if (!isOurs) await this.#eviction.dropLeft();
     // Somebody who claimed after us may have been quicker.

@@ -224,6 +224,28 @@ describe.each([false, true])('what arrives long after it was sent (history: %s)'
       await expectKeptAlone();
     });
 
+    it.each([
+      ['rows', () => come(other, '2', 200n).then(() => go(other, '2', 210n))],
+      ['a copy', () => other.openStage(ITEMS, true)],
+    ])('finds the new epoch, though that could be begun only half: %s', async (_, write) => {
+      await giveUp();
+      const before = await epoch();
+      // Everything is shut out by then, this one as well.
+      const query = client.query.bind(client);
+      slow.query = ((params) =>
+        params.query.includes('system.processes')
+          ? Promise.reject(new Error('socket hang up'))
+          : query(params));
+      await expect(other.saveCheckpoint(checkpointAt(190n))).rejects.toMatchObject({
+        kind: 'sink_unreachable',
+      });
+      expect(await epoch()).toBe(before + 1);
+      slow.query = query;
+      await write();
+      expect(await epoch()).toBe(before + 2);
+      await expectKeptAlone();
+    });
+
     it('is sent again where the epoch changed while it was on its way', async () => {
       slow.insert = async (params) => {
         if (params.table.endsWith('.`items`')) await passes;
