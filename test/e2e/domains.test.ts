@@ -9,7 +9,7 @@ import { Scenario, type Decoder } from '../support/scenario.js';
 const domains = await readDomains(process.env['DOMAIN'] ?? 'all');
 const DECODERS: readonly Decoder[] = ['pgoutput', 'wal2json'];
 /** Transactions between two looks, and how fast they come. */
-const TRANSACTIONS = 250;
+const TRANSACTIONS = 120;
 const PER_SECOND = 500;
 
 let scenario: Scenario | null = null;

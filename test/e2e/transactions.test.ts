@@ -12,8 +12,8 @@ const SCHEMA = `${PAYMENTS};
   insert into merchants (merchant_id, name) select i, 'Merchant ' || i from generate_series(1, 3) i;
   insert into ledger select i, 'v' || i from generate_series(1, 100) i;`;
 
-/** More than three batches. */
-const LARGE = 300_000;
+/** More than two batches. */
+const LARGE = 210_000;
 /** The service with its runtime, its buffers and a batch on its way. */
 const PEAK_MB_MAX = 400;
 
