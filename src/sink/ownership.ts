@@ -38,8 +38,8 @@ export class Ownership {
   readonly #leftovers: Leftovers;
   /** Kept until there is another; 0, below every claim, before the first. */
   #epoch = 0;
-  /** The newest that is ours. */
-  #claimed = 0;
+  /** From before a claim until all is done that begins its epoch: whether the one of before is ours, too. */
+  #beginning: { readonly isOurs: boolean } | null = null;
   /** How many tables were made so far. */
   #made = 0;
   /** What was sent in this epoch and may yet arrive. */
@@ -107,8 +107,9 @@ export class Ownership {
    */
   async claim(): Promise<void> {
     await this.#claims.open();
-    const isOurs = this.#epoch > 0 && (await this.#claims.lost()) === null;
-    if (isOurs && this.#unanswered.size === 0) return;
+    const isNewest = (await this.#claims.lost()) === null;
+    const isOurs = this.#epoch > 0 && isNewest && this.#beginning?.isOurs !== false;
+    if (isOurs && this.#beginning === null && this.#unanswered.size === 0) return;
     await this.#begin(isOurs);
   }
 
@@ -117,8 +118,9 @@ export class Ownership {
    * `hasRenewed`. Throws `sink_taken_over`.
    */
   async renew(): Promise<void> {
-    if (!this.#gaveUp) return;
+    if (!this.#wantsRenewal) return;
     await this.#epochs.change(async () => {
+      if (!this.#wantsRenewal) return;
       const lost = await this.#claims.lost();
       if (lost !== null) throw lost;
       await this.#begin(true);
@@ -234,6 +236,11 @@ export class Ownership {
     await this.#server.define(`rename table ${a} to ${away}, ${away} to ${a}, ${from} to ${to}`, doing);
   }
 
+  /** Only who has written goes on without attaching anew. */
+  get #wantsRenewal(): boolean {
+    return this.#beginning === null ? this.#gaveUp : this.#beginning.isOurs;
+  }
+
   /** Does what names the epoch, which stays the same until that is done. */
   async #inEpoch<T>(work: () => Promise<T>): Promise<T> {
     await this.#finishRenewal();
@@ -242,20 +249,21 @@ export class Ownership {
 
   /** One that failed half way turns away what is of the epoch that we still have. */
   async #finishRenewal(): Promise<void> {
-    if (this.#claimed > this.#epoch) await this.renew();
+    if (this.#beginning !== null) await this.renew();
   }
 
   /** `isOurs`: the epoch of before is ours, too. */
   async #begin(isOurs: boolean): Promise<void> {
     if (!isOurs) this.#views.clear();
+    this.#beginning = { isOurs };
     const epoch = await this.#claims.next();
-    this.#claimed = epoch;
     await this.#eviction.perform(epoch);
     if (!isOurs) await this.#eviction.dropLeft();
     // Somebody who claimed after us may have been quicker.
     const lost = await this.#claims.lost();
     if (lost !== null) throw lost;
     this.#epoch = epoch;
+    this.#beginning = null;
     this.#unanswered.clear();
     this.#gaveUp = false;
     this.#log.info({ epoch }, 'this instance writes from now on');

@@ -224,26 +224,47 @@ describe.each([false, true])('what arrives long after it was sent (history: %s)'
       await expectKeptAlone();
     });
 
+    const comeAndGo = async (): Promise<void> => {
+      await come(other, '2', 200n);
+      await go(other, '2', 210n);
+    };
+    const attachAnew = async (): Promise<void> => {
+      await other.open();
+      await other.attach(ITEMS, ANY_MOMENT);
+      await comeAndGo();
+    };
     it.each([
-      ['rows', () => come(other, '2', 200n).then(() => go(other, '2', 210n))],
-      ['a copy', () => other.openStage(ITEMS, true)],
-    ])('finds the new epoch, though that could be begun only half: %s', async (_, write) => {
+      ['a deletion', 'claimed', () => other.forgetCheckpoint()],
+      ['whoever attaches anew', 'claimed', attachAnew],
+      ['rows', 'shutting out', comeAndGo],
+      ['a copy', 'shutting out', () => other.openStage(ITEMS, true)],
+      ['whoever attaches anew', 'shutting out', attachAnew],
+    ] as const)('begins for %s the epoch that was no more than begun: %s', async (what, last, write) => {
+      const erased = `${fixture.landing}._walhouse_erased`;
+      await fixture.query(`insert into ${erased} (id, position) values ('public.items', 1)`);
       await giveUp();
       const before = await epoch();
-      // Everything is shut out by then, this one as well.
       const query = client.query.bind(client);
-      slow.query = ((params) =>
-        params.query.includes('system.processes')
-          ? Promise.reject(new Error('socket hang up'))
-          : query(params));
-      await expect(other.saveCheckpoint(checkpointAt(190n))).rejects.toMatchObject({
-        kind: 'sink_unreachable',
-      });
+      if (last === 'claimed')
+        slow.command = async (params) => {
+          const result = await client.command(params);
+          if (params.query.includes('_walhouse_owner')) throw new Error('socket hang up');
+          return result;
+        };
+      else
+        slow.query = (params) =>
+          params.query.includes('system.processes')
+            ? Promise.reject(new Error('socket hang up'))
+            : query(params);
+      const kind = 'sink_unreachable';
+      await expect(other.saveCheckpoint(checkpointAt(190n))).rejects.toMatchObject({ kind });
       expect(await epoch()).toBe(before + 1);
+      slow.command = client.command.bind(client);
       slow.query = query;
       await write();
       expect(await epoch()).toBe(before + 2);
       await expectKeptAlone();
+      expect(await fixture.query(`select * from ${erased}`)).toHaveLength(what === 'a deletion' ? 0 : 1);
     });
 
     it('is sent again where the epoch changed while it was on its way', async () => {

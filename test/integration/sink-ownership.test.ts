@@ -1,6 +1,8 @@
 import { connect, type Socket } from 'node:net';
+import type { ClickHouseClient } from '@clickhouse/client';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { WalhouseError } from '../../src/pipeline/errors.js';
+import { createSinkClient } from '../../src/sink/client.js';
 import {
   ANY_MOMENT,
   apply,
@@ -136,6 +138,22 @@ describe('once another instance has begun to write', () => {
     await fixture.query(`alter table ${landing}._walhouse_checkpoint drop constraint ${later}`);
     await sink.open();
     await sink.saveCheckpoint(checkpointAt(800n));
+  });
+
+  it('one that began only half, after another had written, begins again', async () => {
+    const client = createSinkClient({ url: fixture.databases.clickhouseUrl });
+    const slow = Object.create(client) as ClickHouseClient;
+    const sink = fixture.unopened({ ...OPTIONS, client: slow });
+    await sink.open();
+    await fixture.open(OPTIONS);
+    const query = client.query.bind(client);
+    slow.query = (params) =>
+      params.query.includes('system.processes') ? Promise.reject(new Error('socket hang up')) : query(params);
+    await expect(sink.open()).rejects.toMatchObject({ kind: 'sink_unreachable' });
+    slow.query = query;
+    await sink.open();
+    await sink.saveCheckpoint(checkpointAt(900n));
+    await client.close();
   });
 
   it('what nobody has ever written is found to be nothing, and reading it makes nothing', async () => {
