@@ -6,7 +6,7 @@ import { PaymentWorld } from '../model/payment-world.js';
 import { Scenario } from '../support/scenario.js';
 
 const SCHEMA = readFileSync(new URL('../../postgres/payments.sql', import.meta.url), 'utf8');
-const HISTORIES = Number(process.env['RISK_HISTORIES'] ?? 200);
+const HISTORIES = Number(process.env['RISK_HISTORIES'] ?? 150);
 const SEED = Number(process.env['RISK_SEED'] ?? Date.now() % 1_000_000);
 /** Histories side by side in one service. */
 const LANES_MAX = 500;
